@@ -1,0 +1,88 @@
+"""The command line: one table of commands, each loaded when it is asked for, and one border for errors."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from legion import __version__
+from legion.errors import LegionError, OutsideError, RefusedError, UsageError
+
+# Command → where it is and its line in the help, so that `legion --help` imports none of them.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("legion.cli.train:train", "Train an MLflow Project and pack the model it makes."),
+    "pack": ("legion.cli.pack:pack", "Pack a model into one portable file."),
+    "inspect": ("legion.cli.artifact:inspect", "Show what an artifact says of itself."),
+    "verify": ("legion.cli.artifact:verify", "Check that an artifact is whole and safe to open."),
+    "unpack": ("legion.cli.artifact:unpack", "Unpack an artifact into a folder."),
+    "register": ("legion.cli.register:register", "Register an artifact; no experiment run is made."),
+    "serve": ("legion.cli.serve:serve", "Serve one or several models over HTTP."),
+    "predict": ("legion.cli.predict:predict", "Predict a whole file: csv, jsonl, parquet or arrow."),
+    "doctor": ("legion.cli.doctor:doctor", "Show what is there, what is missing and what it would enable."),
+}
+
+EXIT_CODES: tuple[tuple[type[LegionError], int], ...] = (
+    (RefusedError, 1),
+    (UsageError, 2),
+    (OutsideError, 3),
+)
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry[0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="legion")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """From an MLflow project to a served prediction.
+
+    Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 something outside failed.
+    """
+
+
+def exit_code(error: LegionError) -> int:
+    """The exit code an error maps to."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 3)
+
+
+def main() -> None:
+    """Entry point of the `legion` command."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except LegionError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"legion: {error}", err=True)
+        sys.exit(exit_code(error))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Abort:
+        click.echo("legion: stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

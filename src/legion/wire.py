@@ -1,0 +1,102 @@
+"""The frames between a parent and a worker, on one Unix socket: four bytes of length, then msgpack.
+
+    parent → worker   Plan, once; then a batch (a list of Calls) whenever the worker is free
+    worker → parent   Report, once; then the list of Replies to each batch, in its order
+
+A worker holds at most one batch, so nothing needs a sequence number. This module is all that the two
+sides share; it holds no I/O.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar
+
+import msgspec
+
+from legion.signature import Signature
+
+HEADER = struct.Struct(">I")
+MAX_FRAME = 2**32 - 1
+
+# What a body speaks. The worker has one codec a protocol.
+MLFLOW = 0
+LEGION = 1
+COLUMNS = 2
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All a worker needs to know about its model; parsed by the parent, trusted by the worker.
+
+    `interface` is `pyfunc` (an MLflow model at `folder`) or `gppi` (the module `entrypoint` in `workdir`,
+    relative to `folder`). `flavor` is the MLmodel's `flavors` section. `golden` is the path of
+    legion.golden.json relative to `folder`, or None. With `reference` the worker takes no shortcut and
+    merges nothing: the answers are the reference path's own.
+    """
+
+    name: str
+    version: str
+    folder: str
+    interface: str
+    workdir: str = "."
+    entrypoint: str = "entrypoint"
+    model_location: str = "."
+    signature: Signature = Signature()
+    flavors: Dict[str, Any] = {}
+    golden: Optional[str] = None
+    reference: bool = False
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker says when it is ready, or why it is not (`error` holds the sentence)."""
+
+    error: Optional[str] = None
+    signature: Signature = Signature()
+    mode: str = "matrix"
+    path: str = "reference"
+    merges: bool = False
+    notes: Tuple[str, ...] = ()
+    openapi: Optional[Dict[str, Any]] = None
+    mlflow_version: Optional[str] = None
+    python_version: str = ""
+    golden_rows: int = 0
+
+
+class Call(msgspec.Struct, array_like=True, gc=False):
+    """One request's body. `content_type` is None for plain JSON."""
+
+    protocol: int
+    body: bytes
+    content_type: Optional[str] = None
+
+
+class Reply(msgspec.Struct, array_like=True, gc=False):
+    """One response's body. The times are this batch's, in microseconds; `rows` counts this call's."""
+
+    status: int
+    body: bytes
+    content_type: Optional[str] = None
+    rows: int = 0
+    decode_us: int = 0
+    predict_us: int = 0
+    encode_us: int = 0
+
+
+Batch = List[Call]
+Replies = List[Reply]
+
+T = TypeVar("T")
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def frame(message: Any) -> bytes:
+    """A message as length and body. Raises ValueError over 4 GiB."""
+    body = _encode(message)
+    if len(body) > MAX_FRAME:
+        raise ValueError("a frame holds at most 4 GiB")
+    return HEADER.pack(len(body)) + body
+
+
+def decoder(kind: Type[T]) -> msgspec.msgpack.Decoder[T]:
+    """A typed decoder for one kind of frame body, built once by each side."""
+    return msgspec.msgpack.Decoder(kind)
