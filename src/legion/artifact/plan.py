@@ -1,0 +1,59 @@
+"""From an unpacked artifact, or a plain MLflow model folder, to the plan its worker gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from legion.artifact.manifest import Manifest
+from legion.errors import ArchiveError
+from legion.signature import Signature, from_mlflow
+from legion.wire import Plan
+
+GOLDEN = "legion.golden.json"
+
+
+def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Plan:
+    """The plan for an artifact unpacked at `folder`; with `reference` no shortcut is taken.
+
+    Raises ArchiveError where the manifest points at what is not there.
+    """
+    workdir = folder / manifest.model.work_dir
+    if not workdir.is_dir():
+        raise ArchiveError(f"model.workDir is {manifest.model.work_dir!r} and the artifact has no such folder; correct it")
+    flavors: dict[str, Any] = {}
+    signature = Signature()
+    interface = "pyfunc" if manifest.toolchain.get("interface") == "pyfunc" else "gppi"
+    if interface == "pyfunc":
+        flavors, signature = read_mlmodel(workdir)
+    golden = GOLDEN if (folder / GOLDEN).is_file() else None
+    return Plan(
+        name=manifest.model.name,
+        version=manifest.model.version,
+        folder=str(workdir if interface == "pyfunc" else folder),
+        interface=interface,
+        workdir=manifest.model.work_dir,
+        entrypoint=manifest.model.entrypoint,
+        signature=signature,
+        flavors=flavors,
+        golden=None if golden is None else str(folder / golden),
+        reference=reference,
+    )
+
+
+def read_mlmodel(folder: Path) -> tuple[dict[str, Any], Signature]:
+    """The flavors and the signature of the MLmodel file in `folder`. Raises ArchiveError."""
+    path = folder / "MLmodel"
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        signature = from_mlflow(
+            document.get("signature"), from_type_hints=bool(document.get("is_signature_from_type_hint"))
+        )
+        return dict(document["flavors"]), signature
+    except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError, ValueError) as error:
+        raise ArchiveError(f"MLmodel cannot be read ({error}); pack the model again from MLflow", "MLmodel") from None
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,0 +1,88 @@
+"""What a model returned, made plain: one item a row, ready for JSON.
+
+Follows what MLflow's scoring server does with each type, so that both answer alike
+(mlflow/utils/proto_json_utils.py, `_get_jsonable_obj` and `NumpyEncoder`).
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import msgspec
+import numpy as np
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def items_of(raw: Any) -> Any:
+    """The result as lists, dicts and scalars. Numbers stay as they are; NaN becomes null when encoded."""
+    if isinstance(raw, np.ndarray):
+        return raw.tolist() if raw.dtype.kind in "biuf" else plain(raw.tolist())
+    if hasattr(raw, "to_dict") and hasattr(raw, "iloc"):
+        frame = raw.to_frame() if not hasattr(raw, "columns") else raw
+        return plain(frame.to_dict(orient="records"))
+    if hasattr(raw, "toarray"):
+        return raw.toarray().tolist()
+    if isinstance(raw, (list, tuple)) and len(raw) > 64 and all(type(item) is float for item in raw):
+        return list(raw)
+    return plain(raw)
+
+
+def plain(value: Any) -> Any:
+    """Any nest of values as what JSON can hold. Raises TypeError naming the type that cannot be."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (bytes, bytearray)):
+        return base64.encodebytes(bytes(value)).decode("ascii")
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if hasattr(value, "model_dump"):
+        return plain(value.model_dump())
+    if hasattr(value, "to_dict") and hasattr(value, "iloc"):
+        return items_of(value)
+    if isinstance(value, _PLAIN):
+        return value
+    raise TypeError(f"the model returned a {type(value).__name__}, which JSON cannot hold")
+
+
+def matrix_of(items: Any, columns: Optional[Sequence[str]]) -> Tuple[List[List[Any]], List[str]]:
+    """Items as the rows and column names of Legion's REST answer."""
+    if not isinstance(items, list):
+        items = [items]
+    if items and isinstance(items[0], dict):
+        names = list(items[0])
+        return [[item.get(name) for name in names] for item in items], names
+    rows = [item if isinstance(item, list) else [item] for item in items]
+    width = len(rows[0]) if rows else 1
+    if columns is not None and len(columns) == width:
+        return rows, list(columns)
+    return rows, ["result"] if width == 1 else [f"result_{i}" for i in range(width)]
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def to_json(value: Any) -> bytes:
+    """Valid JSON, always: NaN and infinities are null. Raises TypeError for what cannot be encoded."""
+    try:
+        return _encoder.encode(value)
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise TypeError(f"the model returned a value that JSON cannot hold: {error}") from None
+
+
+def predictions(items: Any) -> bytes:
+    """The answer of MLflow's scoring protocol."""
+    body: Dict[str, Any] = {"predictions": items}
+    return to_json(body)

@@ -1,0 +1,117 @@
+"""CSV bodies, read as pandas would read them under the signature's types, without pandas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from itertools import chain
+from typing import Any, List, Optional, Union
+
+import numpy as np
+
+from legion.errors import InputError
+from legion.interface.table import Table
+from legion.worker.free import FreeReader
+from legion.worker.rows import RowReader
+
+# What pandas.read_csv takes for a missing value.
+_MISSING = frozenset(
+    ["", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"]
+    + ["N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+)
+_BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+
+
+def read_csv(rows: Union[RowReader, FreeReader], body: bytes) -> Table:
+    """A header line, then one record a row. Raises InputError naming row and column."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"the CSV is not valid UTF-8: {error}", kind="syntax") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        records = [record for record in reader if record]
+    except csv.Error as error:
+        raise InputError(f"the CSV cannot be read: {error}", kind="syntax") from None
+    if not records:
+        raise InputError("the CSV is empty; its first line must name the columns", kind="syntax")
+    header, data = records[0], records[1:]
+    if isinstance(rows, FreeReader):
+        return rows.split(header, [[_guess(cell) for cell in record] for record in data])
+    return _quick(rows, header, data, text) or _patient(rows, header, data)
+
+
+def _quick(rows: RowReader, header: List[str], data: List[List[str]], text: str) -> Optional[Table]:
+    """All numbers at once, or None where one is missing, wrong, or there is something else than numbers."""
+    width = len(header)
+    # float() would also take 1_000 and digits of other scripts.
+    if not set(rows.kinds) <= {"double", "float"} or "_" in text or not text.isascii():
+        return None
+    if any(len(record) != width for record in data):
+        return None
+    fields, reorder = rows.order(header if rows.named else None)
+    if len(fields) != width or width != len(rows.kinds):
+        return None
+    try:
+        block = np.fromiter(map(float, chain.from_iterable(data)), dtype="f8", count=len(data) * width)
+    except ValueError:
+        return None
+    block = block.reshape(len(data), width)
+    if reorder is not None:
+        block = block[:, list(reorder(range(width)))]
+    return Table(rows.names, len(data), block=block)
+
+
+def _patient(rows: RowReader, header: List[str], data: List[List[str]]) -> Table:
+    columns = header if rows.named else None
+    fields, reorder = rows.order(header)
+    kinds = dict(zip((field.name for field in fields), (field.type for field in fields)))
+    by_position = [kinds.get(name) for name in header] if rows.named else list(rows.kinds)
+    values = []
+    for number, record in enumerate(data):
+        if len(record) != len(header):
+            raise InputError(
+                f"row {number}: {len(header)} values expected, one a column, got {len(record)}", row=number
+            )
+        row = []
+        for name, kind, cell in zip(header, by_position, record):
+            try:
+                row.append(_cell(kind, cell))
+            except ValueError as error:
+                raise InputError(f"row {number}, column {name!r}: {error}", row=number, column=name) from None
+        values.append(row)
+    return rows.split(columns, values)
+
+
+def _cell(kind: Optional[str], cell: str) -> Any:
+    if kind in ("string", "datetime"):
+        return None if cell in _MISSING else cell
+    if kind == "binary":
+        return cell
+    stripped = cell.strip()
+    if kind in ("double", "float"):
+        if stripped in _MISSING:
+            return None
+        if _NUMBER.fullmatch(stripped) is None:
+            raise ValueError(f"expected a number, got the text {cell[:40]!r}")
+        return float(stripped)
+    if kind in ("long", "integer"):
+        if _INTEGER.fullmatch(stripped) is None or len(stripped) > 20:
+            raise ValueError(f"expected a whole number, got the text {cell[:40]!r}")
+        return int(stripped)
+    if stripped not in _BOOLEANS:
+        raise ValueError(f"expected true or false, got the text {cell[:40]!r}")
+    return _BOOLEANS[stripped]
+
+
+def _guess(cell: str) -> Any:
+    """A cell of a table whose types nobody declared."""
+    stripped = cell.strip()
+    if _INTEGER.fullmatch(stripped) and len(stripped) < 20:
+        return int(stripped)
+    if _NUMBER.fullmatch(stripped):
+        return float(stripped)
+    return None if cell in _MISSING else _BOOLEANS.get(stripped, cell)

@@ -1,0 +1,147 @@
+"""MLflow's scoring protocol: `POST /invocations`.
+
+JSON with exactly one of dataframe_split, dataframe_records, instances, inputs, and optionally params; or CSV.
+Source: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import msgspec
+
+from legion.errors import InputError
+from legion.interface import result
+from legion.interface.model import Model
+from legion.interface.table import Table
+from legion.wire import Call
+from legion.worker.codecs.delimited import read_csv
+from legion.worker.codecs.request import Request, media_type, reader_for
+from legion.worker.free import objects_of
+from legion.worker.quick import QuickReader
+from legion.worker.rows import RowReader, parse_json
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+class Invocations:
+    """The codec for one model."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._rows = reader_for(model)
+        self._objects = model.mode == "objects"
+        self._quick: Optional[QuickReader] = None
+        if isinstance(self._rows, RowReader) and not self._objects:
+            self._quick = QuickReader(self._rows, FORMS[0], FORMS[1:])
+
+    def decode(self, call: Call) -> Request:
+        """Read a JSON or CSV body."""
+        if call.content_type is not None:
+            kind, parameters = media_type(call.content_type)
+            _check_charset(parameters)
+            if kind == "text/csv":
+                return Request(self._csv(call.body))
+            if kind != "application/json":
+                raise InputError(
+                    f"the content type {kind!r} is not read here; send application/json or text/csv",
+                    kind="media-type",
+                )
+        if self._quick is not None:
+            read = self._quick.read(call.body)
+            if read is not None:
+                table, raw = read
+                return Request(table, None if raw is msgspec.UNSET else _params(parse_json(bytes(raw))))
+        return self._patient(parse_json(call.body))
+
+    def _patient(self, document: Any) -> Request:
+        if not isinstance(document, dict):
+            raise InputError(f"the body must be a JSON object with exactly one of {', '.join(FORMS)}", kind="syntax")
+        given = [form for form in FORMS if form in document]
+        if len(given) != 1:
+            got = ", ".join(given) if given else ", ".join(repr(key)[:40] for key in list(document)[:5]) or "nothing"
+            raise InputError(
+                f"the body must have exactly one of {', '.join(FORMS)}, and it has {got}", kind="syntax"
+            )
+        form = given[0]
+        table = self._table(form, document[form])
+        return Request(table, _params(document.get("params")))
+
+    def _table(self, form: str, data: Any) -> Table:
+        if self._objects:
+            return _objects(form, data)
+        if form == "dataframe_split":
+            return self._split(data)
+        if form == "dataframe_records":
+            return self._rows.records(data)
+        if isinstance(data, dict):
+            return self._rows.columns(data)
+        if isinstance(data, list) and data and all(isinstance(item, dict) for item in data):
+            return self._rows.records(data)
+        if self._rows.names is not None and len(self._rows.names) == 1 and isinstance(data, list):
+            return self._rows.split(None, [item if isinstance(item, list) else [item] for item in data])
+        if self._rows.names is not None:
+            raise InputError(f"{form!r} must be a list of objects or an object of columns: the columns have names")
+        if isinstance(data, list) and data and not isinstance(data[0], list):
+            data = [[item] for item in data]
+        return self._rows.split(None, data)
+
+    def _split(self, data: Any) -> Table:
+        if not isinstance(data, dict) or "data" not in data or set(data) - {"columns", "data", "index"}:
+            raise InputError("'dataframe_split' must be an object with 'data' and, where wanted, 'columns' and 'index'")
+        index = data.get("index")
+        if index is not None and (not isinstance(index, list) or len(index) != len(data["data"])):
+            raise InputError("'index' must be a list with one entry a row")
+        return self._rows.split(data.get("columns"), data["data"])
+
+    def _csv(self, body: bytes) -> Table:
+        table = read_csv(self._rows, body)
+        return _to_objects(table) if self._objects else table
+
+    def encode(self, items: Any) -> bytes:
+        """`{"predictions": …}`."""
+        own = self._model.encode({"predictions": items})
+        return result.predictions(items) if own is None else own
+
+    def refuse(self, error: Exception) -> Tuple[int, bytes]:
+        """MLflow's error object; the trace stays in the log."""
+        status = 415 if isinstance(error, InputError) and error.kind == "media-type" else 400
+        message = str(error) if isinstance(error, InputError) else f"the model raised {_named(error)}"
+        return status, result.to_json(
+            {"error_code": "BAD_REQUEST", "message": message, "stack_trace": _named(error)}
+        )
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()[:2000]
+
+
+def _params(params: Any) -> Optional[Dict[str, Any]]:
+    if params is None or params == {}:
+        return None
+    if not isinstance(params, dict):
+        raise InputError("'params' must be an object of parameter names and values")
+    return params
+
+
+def _check_charset(parameters: Dict[str, str]) -> None:
+    if parameters.get("charset", "utf-8") not in ("utf-8", "utf8"):
+        raise InputError("only UTF-8 is read here; send the body as UTF-8", kind="media-type")
+    unknown: List[str] = sorted(set(parameters) - {"charset"})
+    if unknown:
+        raise InputError(f"unknown content type parameters: {', '.join(unknown)}", kind="media-type")
+
+
+def _objects(form: str, data: Any) -> Table:
+    if form == "dataframe_split":
+        if not isinstance(data, dict) or not isinstance(data.get("columns"), list) or "data" not in data:
+            raise InputError("'dataframe_split' must be an object with 'columns' and 'data'")
+        data = [dict(zip(data["columns"], row)) for row in data["data"]]
+    objects = objects_of(data)
+    return Table(None, len(objects), objects=objects)
+
+
+def _to_objects(table: Table) -> Table:
+    names = table.names or ()
+    rows = table.rows if table.rows is not None else [] if table.block is None else table.block.tolist()
+    return Table(None, table.n, objects=[dict(zip(names, row)) for row in rows])

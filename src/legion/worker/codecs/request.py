@@ -1,0 +1,50 @@
+"""What a codec is: a protocol's way from body to table, and from items to body."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Optional, Protocol, Tuple, Union
+
+from legion.interface.model import Model
+from legion.interface.table import Table
+from legion.worker.free import FreeReader
+from legion.worker.rows import RowReader
+from legion.wire import Call
+
+Reader = Union[RowReader, FreeReader]
+
+
+class Request(NamedTuple):
+    """A body that was read. `params` is None where the request has none."""
+
+    table: Table
+    params: Optional[Dict[str, Any]] = None
+
+
+class Codec(Protocol):
+    """One protocol. Built once for a model."""
+
+    def decode(self, call: Call) -> Request:
+        """Read a body. Raises InputError."""
+
+    def encode(self, items: Any) -> bytes:
+        """The answer's body for one request's items. Raises TypeError for what JSON cannot hold."""
+
+    def refuse(self, error: Exception) -> Tuple[int, bytes]:
+        """Status and body for a request that was refused, or whose prediction raised."""
+
+
+def reader_for(model: Model) -> Reader:
+    """The reader that the model's signature calls for."""
+    return RowReader(model.signature) if model.signature.kind == "columns" else FreeReader(model.signature)
+
+
+def media_type(content_type: Optional[str]) -> Tuple[str, Dict[str, str]]:
+    """`text/csv; charset=utf-8` → ("text/csv", {"charset": "utf-8"}); JSON where there is none."""
+    if not content_type:
+        return "application/json", {}
+    first, *rest = (part.strip() for part in content_type.split(";"))
+    parameters = {}
+    for pair in rest:
+        key, _, value = pair.partition("=")
+        parameters[key.strip().lower()] = value.strip().strip('"').lower()
+    return first.lower(), parameters

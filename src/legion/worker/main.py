@@ -1,0 +1,114 @@
+"""One worker: read the plan, load the model, prove the shortcuts, report, then answer batches until told to stop.
+
+Runs inside the model's environment, on one blocking socket. It ends when the socket closes; should the
+parent die while the model is busy, the lifeline (a pipe whose other end only the parent holds) ends it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import List, Optional
+
+from legion import wire
+from legion.errors import LegionError
+from legion.worker import proof
+from legion.worker.batch import Answerer
+
+_PR_SET_PDEATHSIG = 1
+_logger = logging.getLogger("legion.worker")
+
+
+class Channel:
+    """Whole frames over a blocking stream socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._header = bytearray(wire.HEADER.size)
+
+    def receive(self) -> Optional[bytearray]:
+        """The next frame's body, or None when the parent has closed."""
+        if not self._fill(memoryview(self._header)):
+            return None
+        body = bytearray(wire.HEADER.unpack(self._header)[0])
+        return body if self._fill(memoryview(body)) else None
+
+    def _fill(self, view: memoryview) -> bool:
+        while view:
+            count = self._sock.recv_into(view)
+            if not count:
+                return False
+            view = view[count:]
+        return True
+
+    def send(self, message: object) -> None:
+        """Write one message. Raises OSError when the parent is gone."""
+        self._sock.sendall(wire.frame(message))
+
+
+def main(argv: List[str]) -> None:
+    """`argv` is the number of the socket's file descriptor, then the lifeline's."""
+    descriptor, lifeline = int(argv[0]), int(argv[1])
+    _die_with_parent(lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    channel = Channel(socket.socket(fileno=descriptor))
+    first = channel.receive()
+    if first is None:
+        return
+    plan = wire.decoder(wire.Plan).decode(first)
+    answerer = _prepare(plan, channel)
+    if answerer is not None:
+        try:
+            _serve(channel, answerer)
+        except OSError:
+            pass
+    # A model's leftover threads must not keep the process.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
+    """Load and prove the model and report; None where it cannot be served."""
+    try:
+        proven = proof.prove(plan)
+    except LegionError as error:
+        channel.send(wire.Report(error=str(error)))
+        return None
+    except BaseException as error:
+        traceback.print_exc()
+        channel.send(wire.Report(error=f"loading the model raised {type(error).__name__}: {error}"))
+        return None
+    answerer = Answerer(proven.model, merges=proven.merges)
+    channel.send(proven.report)
+    # What is loaded stays; the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    return answerer
+
+
+def _serve(channel: Channel, answerer: Answerer) -> None:
+    decode = wire.decoder(List[wire.Call]).decode
+    while True:
+        body = channel.receive()
+        if body is None:
+            return
+        channel.send(answerer.answer(decode(body)))
+
+
+def _die_with_parent(lifeline: int) -> None:
+    def watch() -> None:
+        os.read(lifeline, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+    if sys.platform == "linux":
+        # Also where native code holds the interpreter and the thread above cannot run.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
