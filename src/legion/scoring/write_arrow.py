@@ -1,0 +1,97 @@
+"""Predictions as Parquet and Arrow IPC. The first rows (and the numbers' width) decide the column types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+from legion.errors import MissingExtraError, RefusedError
+from legion.scoring.layout import SINGLE, cells, names_of
+
+
+class _TableWriter:
+    """A table grown batch by batch; a sibling opens the file of its format."""
+
+    _purpose: str
+
+    def __init__(self, stream: BinaryIO) -> None:
+        try:
+            import pyarrow  # noqa: PLC0415
+        except ImportError:
+            raise MissingExtraError("arrow", self._purpose) from None
+        self._pa: Any = pyarrow
+        self._stream = stream
+        self._names: list[str] | None = None
+        self._schema: Any = None
+        self._file: Any = None
+        self._rows = 0
+
+    def write(self, rows: Sequence[Any]) -> None:
+        """Append predictions. Raises RefusedError for one of another type than those before it."""
+        if not rows:
+            return
+        if self._file is None:
+            self._names = names_of(rows)
+        table = cells(rows, self._names, self._rows)
+        columns = list(zip(*table, strict=True))
+        try:
+            arrays = [self._array(column, i) for i, column in enumerate(columns)]
+        except self._pa.ArrowException as error:
+            raise RefusedError(
+                f"the predictions from row {self._rows} are of another type than those before "
+                f"them ({error}); write JSON lines (--output-format jsonl)"
+            ) from error
+        if self._file is None:
+            self._start([array.type for array in arrays])
+        self._file.write_batch(self._pa.record_batch(arrays, schema=self._schema))
+        self._rows += len(rows)
+
+    def finish(self) -> None:
+        """Write what closes the format; a file without rows has one column of doubles."""
+        if self._file is None:
+            self._start([self._pa.float64()])
+        self._file.close()
+
+    def _array(self, column: Sequence[Any], index: int) -> Any:
+        if self._schema is not None:
+            return self._pa.array(column, type=self._schema.types[index])
+        array = self._pa.array(column)
+        # Nothing but gaps says nothing: most predictions are numbers.
+        return array.cast(self._pa.float64()) if self._pa.types.is_null(array.type) else array
+
+    def _start(self, types: list[Any]) -> None:
+        names = self._names or [SINGLE]
+        self._schema = self._pa.schema(list(zip(names, types, strict=True)))
+        self._file = self._open()
+
+    def _open(self) -> Any:
+        raise NotImplementedError
+
+
+class ParquetWriter(_TableWriter):
+    """A Parquet file; a row group a chunk."""
+
+    _purpose = "writing Parquet"
+
+    def _open(self) -> Any:
+        from pyarrow import parquet  # noqa: PLC0415
+
+        return parquet.ParquetWriter(self._stream, self._schema)
+
+
+class ArrowWriter(_TableWriter):
+    """An Arrow IPC file, which every reader of Arrow streams can be told to read as well."""
+
+    _purpose = "writing Arrow"
+
+    def _open(self) -> Any:
+        return self._pa.ipc.new_file(self._stream, self._schema)
+
+
+class ArrowStreamWriter(_TableWriter):
+    """An Arrow IPC stream, for a pipe."""
+
+    _purpose = "writing Arrow"
+
+    def _open(self) -> Any:
+        return self._pa.ipc.new_stream(self._stream, self._schema)
