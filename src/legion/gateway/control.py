@@ -1,0 +1,144 @@
+"""Every path that is no prediction: health, what the model is, the docs page, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import msgspec
+import swagger_ui_bundle
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from legion.gateway import openapi
+from legion.gateway.deployment import Deployment
+from legion.gateway.metrics import Metrics
+
+Deployments = Callable[[], list[Deployment]]
+
+_ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="{assets}/swagger-ui.css">
+<link rel="icon" href="{assets}/favicon-32x32.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="{assets}/swagger-ui-bundle.js"></script>
+<script>
+SwaggerUIBundle({{url: "{document}", dom_id: "#swagger-ui", tryItOutEnabled: true, validatorUrl: null}});
+</script>
+</body>
+</html>
+"""
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+class Control:
+    """The control routes over the deployments that the function gives. `default` is the one at the root."""
+
+    def __init__(self, deployments: Deployments) -> None:
+        self._deployments = deployments
+        self._metrics = Metrics(lambda: (deployment.reading() for deployment in deployments()))
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        own = [
+            Route("/ping", self.ping),
+            Route("/health", self.ping),
+            Route("/version", self.version),
+            Route("/api/model/info", self.info),
+            Route("/openapi.json", self.openapi),
+            Route("/docs", self.docs),
+        ]
+        routes: list[BaseRoute] = [
+            Route("/", lambda request: RedirectResponse("docs")),
+            *own,
+            Route("/healthcheck", self.healthcheck),
+            Route("/metrics", self.metrics),
+            Mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path)),
+            Mount("/models/{name}", routes=own),
+        ]
+        return Starlette(routes=routes, exception_handlers={HTTPException: self.fault})
+
+    @property
+    def _default(self) -> Deployment | None:
+        deployments = self._deployments()
+        return deployments[0] if len(deployments) == 1 else None
+
+    def _named(self, request: Request) -> list[Deployment]:
+        """The model that the path names, or all of them."""
+        name = request.path_params.get("name")
+        if name is None:
+            return self._deployments()
+        found = [deployment for deployment in self._deployments() if deployment.name == name]
+        if not found:
+            names = ", ".join(deployment.name for deployment in self._deployments())
+            raise HTTPException(404, f"no model {name!r} is served here; there are {names}")
+        return found
+
+    async def ping(self, request: Request) -> Response:
+        """200 once every model is warm, else 503."""
+        ready = all(deployment.pool.ready for deployment in self._named(request))
+        return Response("\n", 200 if ready else 503, media_type="application/json")
+
+    async def healthcheck(self, request: Request) -> Response:
+        """The same in Legion's REST."""
+        ready = all(deployment.pool.ready for deployment in self._deployments())
+        return _json({"status": ready}, 200 if ready else 503)
+
+    async def version(self, request: Request) -> Response:
+        """The version of MLflow in the model's environment, as plain text."""
+        versions = [deployment.pool.report.mlflow_version for deployment in self._named(request)]
+        return Response(next((version for version in versions if version), ""), media_type="text/plain")
+
+    async def info(self, request: Request) -> Response:
+        """The model's OpenAPI document."""
+        found = self._named(request)
+        if len(found) > 1:
+            raise HTTPException(404, "several models are served here; ask /models/NAME/api/model/info")
+        return _json(openapi.of_model(found[0]))
+
+    async def openapi(self, request: Request) -> Response:
+        """The server's OpenAPI document, or one model's."""
+        found = self._named(request)
+        return _json(openapi.document(found, self._default))
+
+    async def docs(self, request: Request) -> Response:
+        """The Swagger page; its assets come from this server."""
+        found = self._named(request)
+        title = found[0].name if len(found) == 1 else "Legion"
+        # Relative, so that the page works behind a proxy that adds a prefix.
+        root = "../../" if "name" in request.path_params else ""
+        page = _PAGE.format(title=escape(title), assets=f"{root}docs/assets", document="openapi.json")
+        return Response(page, media_type="text/html; charset=utf-8")
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus' text format."""
+        return Response(self._metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def fault(self, request: Request, error: Exception) -> Response:
+        """404 and 405 in MLflow's error shape."""
+        assert isinstance(error, HTTPException)
+        message = error.detail
+        if error.status_code == 404 and message == "Not Found":
+            message = f"{request.url.path} is not served here; see /docs"
+            if request.url.path.endswith(("/invocations", "/api/model/invoke")):
+                names = ", ".join(deployment.name for deployment in self._deployments())
+                message = f"no model answers at {request.url.path}; use /models/NAME/… with one of {names}"
+        code = "RESOURCE_DOES_NOT_EXIST" if error.status_code == 404 else "BAD_REQUEST"
+        response = _json({"error_code": code, "message": message, "stack_trace": ""}, error.status_code)
+        response.headers.update(error.headers or {})
+        return response

@@ -1,0 +1,215 @@
+"""The OpenAPI 3.1 document of a served model, typed from its signature, with the example filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from legion import __version__
+from legion.gateway import schema
+from legion.gateway.deployment import Deployment
+from legion.signature import Signature
+
+_ERROR_REF = {"$ref": "#/components/schemas/Error"}
+_MESSAGE_REF = {"$ref": "#/components/schemas/Message"}
+_REFUSALS = {
+    "400": "The request cannot be read, or the model refuses it.",
+    "408": "The body did not arrive in time.",
+    "413": "The body is over the limit.",
+    "415": "The content type or encoding is not read here.",
+    "429": "Too many requests wait already; `Retry-After` says when to try again.",
+    "503": "No worker could answer; `Retry-After` says when to try again.",
+    "504": "The model did not answer in time.",
+}
+
+
+def document(deployments: list[Deployment], default: Deployment | None) -> dict[str, Any]:
+    """The whole server's document: one model at the root, or several under /models/{name}."""
+    paths: dict[str, Any] = {}
+    for deployment in deployments:
+        prefix = "" if deployment is default else f"/models/{deployment.name}"
+        paths |= _model_paths(deployment, prefix)
+    paths |= _server_paths()
+    names = ", ".join(f"{d.name} {d.served.plan.version}" for d in deployments)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": deployments[0].name if len(deployments) == 1 else "Legion",
+            "version": deployments[0].served.plan.version if len(deployments) == 1 else __version__,
+            "description": f"Predictions of {names}, served by Legion {__version__}.",
+        },
+        "paths": paths,
+        "components": {"schemas": _COMPONENTS},
+    }
+
+
+def of_model(deployment: Deployment) -> dict[str, Any]:
+    """One model's document, its paths at the root: what `GET /api/model/info` gives."""
+    own = deployment.pool.report.openapi
+    return own if own is not None else document([deployment], deployment)
+
+
+def example(deployment: Deployment) -> dict[str, Any] | None:
+    """A body of MLflow's protocol that the model takes."""
+    if deployment.served.example is not None:
+        return deployment.served.example
+    signature = deployment.pool.report.signature
+    if signature.kind != "columns":
+        return None
+    split: dict[str, Any] = {"data": [schema.example_row(signature)]}
+    if signature.named:
+        split = {"columns": [field.name for field in signature.inputs], **split}
+    return {"dataframe_split": split}
+
+
+def _model_paths(deployment: Deployment, prefix: str) -> dict[str, Any]:
+    signature = deployment.pool.report.signature
+    sample = example(deployment)
+    predictions = schema.answers(signature)
+    tag = [deployment.name]
+    invocations: dict[str, Any] = {
+        "tags": tag,
+        "summary": "Predict (MLflow's scoring protocol)",
+        "operationId": f"{deployment.name}-invocations",
+        "requestBody": {"required": True, "content": _invocation_content(signature, sample)},
+        "responses": {
+            "200": _response("The predictions, one a row.", {
+                "type": "object", "properties": {"predictions": predictions}, "required": ["predictions"],
+            }),
+            **{code: _response(text, _ERROR_REF) for code, text in _REFUSALS.items()},
+        },
+    }
+    paths = {f"{prefix}/invocations": {"post": invocations}}
+    if signature.kind == "columns" and deployment.pool.report.mode == "matrix":
+        paths[f"{prefix}/api/model/invoke"] = {"post": _legion_operation(deployment, signature, sample)}
+    paths[f"{prefix}/api/model/info"] = {"get": {
+        "tags": tag,
+        "summary": "This model's OpenAPI document",
+        "operationId": f"{deployment.name}-info",
+        "responses": {"200": _response("An OpenAPI document.", {"type": "object"})},
+    }}
+    return paths
+
+
+def _invocation_content(signature: Signature, sample: dict[str, Any] | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": _body(signature)}
+    if sample is not None:
+        content["example"] = sample
+    out = {"application/json": content}
+    if signature.kind == "columns" and signature.named:
+        names = [str(field.name) for field in signature.inputs]
+        out["text/csv"] = {"schema": {"type": "string"}, "example": _csv_example(names, sample)}
+    return out
+
+
+def _body(signature: Signature) -> dict[str, Any]:
+    """Exactly one of the four forms, each typed as far as the signature types it."""
+    if signature.kind == "columns":
+        record = schema.record(signature.inputs) if signature.named else {"type": "object"}
+        rows = {"type": "array", "items": record}
+        column = {str(f.name): {"type": "array", "items": schema.scalar(f)} for f in signature.inputs}
+        forms = {"dataframe_split": schema.split(signature), "dataframe_records": rows}
+        if signature.named:
+            by_column = {"type": "object", "properties": column, "additionalProperties": False}
+            forms |= {"instances": rows, "inputs": {"anyOf": [rows, by_column]}}
+        else:
+            forms |= {"instances": {"type": "array"}, "inputs": {"type": "array"}}
+    elif signature.kind == "tensor" and not signature.named:
+        array = schema.tensor(signature.inputs[0])
+        forms = {"instances": array, "inputs": array}
+    elif signature.kind == "tensor":
+        arrays = {str(f.name): schema.tensor(f) for f in signature.inputs}
+        forms = {"inputs": {"type": "object", "properties": arrays, "required": list(arrays)}}
+    else:
+        return {"type": "object"}
+    params = _params(signature)
+    return {"oneOf": [
+        {"type": "object", "properties": {name: form, **params}, "required": [name]} for name, form in forms.items()
+    ]}
+
+
+def _params(signature: Signature) -> dict[str, Any]:
+    if not signature.params:
+        return {}
+    properties = {}
+    for param in signature.params:
+        kind = {"type": {"string": "string", "boolean": "boolean", "long": "integer", "integer": "integer"}.get(
+            param.type, "number")} if param.shape is None else {"type": "array"}
+        properties[param.name] = {**kind, "default": param.default}
+    return {"params": {"type": "object", "properties": properties}}
+
+
+def _legion_operation(deployment: Deployment, signature: Signature, sample: dict[str, Any] | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": schema.split(signature)}
+    split = None if sample is None else sample.get("dataframe_split")
+    if split is not None:
+        content["example"] = {key: split[key] for key in ("columns", "data") if key in split}
+    answer = {
+        "type": "object",
+        "properties": {
+            "prediction": {"type": "array", "items": {"type": "array"}},
+            "columns": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["prediction", "columns"],
+    }
+    refusals = {**_REFUSALS, "422": "The request does not fit the model's signature; row and column say where."}
+    return {
+        "tags": [deployment.name],
+        "summary": "Predict (Legion's REST)",
+        "operationId": f"{deployment.name}-invoke",
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {
+            "200": _response("A matrix and the names of its columns.", answer),
+            **{code: _response(text, _MESSAGE_REF) for code, text in sorted(refusals.items())},
+        },
+    }
+
+
+def _csv_example(names: list[str], sample: dict[str, Any] | None) -> str:
+    header = ",".join(f'"{name}"' if "," in name else name for name in names)
+    split = (sample or {}).get("dataframe_split") or {}
+    rows = split.get("data") if split.get("columns") == names else None
+    if not rows:
+        return header
+    return "\n".join([header, *(",".join("" if v is None else str(v) for v in row) for row in rows)])
+
+
+def _response(text: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": content}}}
+
+
+def _server_paths() -> dict[str, Any]:
+    def get(summary: str, media: str, *, may_fail: bool = False) -> dict[str, Any]:
+        responses: dict[str, Any] = {"200": {"description": "Yes.", "content": {media: {}}}}
+        if may_fail:
+            responses["503"] = {"description": "No worker is ready.", "content": {media: {}}}
+        return {"get": {"tags": ["server"], "summary": summary, "responses": responses}}
+
+    return {
+        "/ping": get("Whether the models are ready", "application/json", may_fail=True),
+        "/health": get("Whether the models are ready", "application/json", may_fail=True),
+        "/healthcheck": get("Whether the models are ready (Legion's REST)", "application/json", may_fail=True),
+        "/version": get("The MLflow version of the model", "text/plain"),
+        "/metrics": get("Counts for Prometheus", "text/plain"),
+    }
+
+
+_COMPONENTS = {
+    "Error": {
+        "type": "object",
+        "properties": {
+            "error_code": {"type": "string"},
+            "message": {"type": "string"},
+            "stack_trace": {"type": "string"},
+        },
+        "required": ["error_code", "message"],
+    },
+    "Message": {
+        "type": "object",
+        "properties": {
+            "message": {"type": "string"},
+            "row": {"type": ["integer", "null"]},
+            "column": {"type": ["string", "null"]},
+        },
+        "required": ["message"],
+    },
+}

@@ -1,0 +1,237 @@
+"""The replicas of one model version and the queue in front of them.
+
+Batching has no timer: whatever waits when a worker is free is its next batch. A worker that ends is started
+again and its requests are tried once more, each alone; one that hangs past a deadline is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from legion import wire
+from legion.errors import LegionError
+from legion.gateway.limits import Limits
+from legion.gateway.metrics import Meter
+from legion.gateway.pending import Crashed, Pending, TooLate
+from legion.replica import Replica
+
+_logger = logging.getLogger("legion.gateway")
+
+# How often waiting requests are looked over for deadlines and callers who left, while there are any.
+_SWEEP = 0.05
+_BACKOFF = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
+
+
+class QueueFull(Exception):
+    """As many requests wait as may."""
+
+
+class _Slot:
+    """One place for a replica, which outlives the processes that fill it."""
+
+    __slots__ = ("batch", "replica", "started")
+
+    def __init__(self) -> None:
+        self.replica: Replica | None = None
+        self.batch: list[Pending] | None = None
+        self.started = 0.0
+
+
+class Pool:
+    """Answers requests for one model version. `start` before the first, `stop` after the last."""
+
+    def __init__(self, plan: wire.Plan, python: Path, *, replicas: int, limits: Limits, meter: Meter) -> None:
+        self.plan = plan
+        self.limits = limits
+        self.meter = meter
+        self.report = wire.Report()
+        self._python = python
+        self._slots = [_Slot() for _ in range(replicas)]
+        self._idle: deque[_Slot] = deque()
+        self._queue: deque[Pending] = deque()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._flush_due = False
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is there to answer."""
+        return any(slot.replica is not None for slot in self._slots)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a worker."""
+        return len(self._queue)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers."""
+        return [slot.replica.pid for slot in self._slots if slot.replica is not None]
+
+    async def start(self) -> None:
+        """Start every replica; returns when all are warm. Raises WorkerError if one cannot be started."""
+        starts = [Replica.start(self.plan, self._python) for _ in self._slots]
+        replicas = await asyncio.gather(*starts, return_exceptions=True)
+        faults = [fault for fault in replicas if isinstance(fault, BaseException)]
+        for slot, replica in zip(self._slots, replicas, strict=True):
+            if isinstance(replica, Replica):
+                slot.replica = replica
+        if faults:
+            await self.stop()
+            raise faults[0]
+        for slot in self._slots:
+            assert slot.replica is not None
+            self.report = slot.replica.report
+            self._idle.append(slot)
+            self._keepers.append(self._loop.create_task(self._keep(slot)))
+        # Requests may have come before the first worker was ready.
+        self._flush()
+
+    async def stop(self) -> None:
+        """End every worker; whatever still waits is refused."""
+        self._stopping = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        while self._queue:
+            self._queue.popleft().fail(Crashed())
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.gather(*(slot.replica.stop() for slot in self._slots if slot.replica is not None))
+
+    def submit(self, call: wire.Call, receive: Any) -> Pending:
+        """Queue a request; await its `future`. Raises QueueFull."""
+        if len(self._queue) >= self.limits.queue:
+            raise QueueFull
+        now = self._loop.time()
+        pending = Pending(call, self._loop.create_future(), receive, now, now + self.limits.timeout)
+        self._queue.append(pending)
+        if self._idle and not self._flush_due:
+            # The rest of this turn of the loop may bring more; they go in one frame.
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+        return pending
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        while self._queue and self._idle:
+            batch = self._take(len(self._idle))
+            if not batch:
+                return
+            slot = self._idle.popleft()
+            self._post(slot, batch)
+
+    def _take(self, sharers: int) -> list[Pending]:
+        """The next batch, an even share of what waits where several workers are free."""
+        queue, limits = self._queue, self.limits
+        share = min(limits.batch, -(-len(queue) // sharers))
+        batch: list[Pending] = []
+        size = 0
+        while queue and len(batch) < share and size < limits.batch_bytes:
+            pending = queue.popleft()
+            if pending.future.done():
+                continue
+            if pending.alone and batch:
+                queue.appendleft(pending)
+                break
+            batch.append(pending)
+            size += len(pending.call.body)
+            if pending.alone:
+                break
+        return batch
+
+    def _post(self, slot: _Slot, batch: list[Pending]) -> None:
+        assert slot.replica is not None
+        now = self._loop.time()
+        for pending in batch:
+            pending.sent = now
+            pending.attempts += 1
+        slot.batch, slot.started = batch, now
+
+        def settle(replies: wire.Replies) -> None:
+            slot.batch = None
+            self._idle.append(slot)
+            self.meter.batch(len(batch))
+            for pending, reply in zip(batch, replies, strict=True):
+                if not pending.future.done():
+                    pending.future.set_result(reply)
+            if self._queue:
+                self._flush()
+
+        slot.replica.post([pending.call for pending in batch], settle)
+
+    def _sweep(self) -> None:
+        """Refuse what is past its deadline, watch who waits long, replace who hangs."""
+        self._sweeper = None
+        now = self._loop.time()
+        busy = False
+        for slot in self._slots:
+            if slot.batch is None:
+                continue
+            busy = True
+            late = [pending for pending in slot.batch if pending.deadline <= now]
+            for pending in late:
+                pending.fail(TooLate())
+            if late and slot.replica is not None:
+                _logger.warning("%s: worker %d hangs past a deadline and is replaced", self.plan.name, slot.replica.pid)
+                self.meter.hangs += 1
+                self._loop.create_task(slot.replica.kill())
+        while self._queue and (self._queue[0].deadline <= now or self._queue[0].future.done()):
+            self._queue.popleft().fail(TooLate())
+        for pending in self._queue:
+            if now - pending.arrived < _SWEEP:
+                break
+            pending.watch()
+        if busy or self._queue:
+            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+    async def _keep(self, slot: _Slot) -> None:
+        """Fill the slot again whenever its worker ends."""
+        while True:
+            assert slot.replica is not None
+            await asyncio.shield(slot.replica.lost)
+            ended = slot.replica
+            slot.replica = None
+            if slot in self._idle:
+                self._idle.remove(slot)
+            batch, slot.batch = slot.batch, None
+            await ended.kill()
+            self.meter.restarts += 1
+            _logger.warning("%s: worker %d ended and is started again", self.plan.name, ended.pid)
+            self._retry(batch or [])
+            slot.replica = await self._restart()
+            self._idle.append(slot)
+            self._flush()
+
+    def _retry(self, batch: list[Pending]) -> None:
+        for pending in reversed(batch):
+            if pending.future.done():
+                continue
+            if pending.attempts > 1:
+                pending.fail(Crashed())
+                continue
+            pending.alone = True
+            self._queue.appendleft(pending)
+        if self._queue and self._idle and not self._flush_due:
+            self._flush()
+
+    async def _restart(self) -> Replica:
+        tries = 0
+        while True:
+            try:
+                return await Replica.start(self.plan, self._python)
+            except LegionError as error:
+                delay = _BACKOFF[min(tries, len(_BACKOFF) - 1)]
+                _logger.error("%s; trying again in %g s", error, delay)
+                tries += 1
+                await asyncio.sleep(delay)
+
+
