@@ -1,0 +1,16 @@
+"""Credentials out of text that is shown."""
+
+from __future__ import annotations
+
+import re
+
+# user:password@ or token@ in front of a host, in any URL; the host itself stays, it is what helps the reader.
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)[^/?#\s\"'`]*@")
+_PARAMETER = re.compile(
+    r"(?P<name>[?&](?:[\w\-]*(?:token|password|passwd|secret|key|signature|sig))=)[^&\s\"'`]+", re.I
+)
+
+
+def redacted(text: str) -> str:
+    """The text with the credentials of every URL in it replaced by ***."""
+    return _PARAMETER.sub(r"\g<name>***", _CREDENTIALS.sub(r"\g<scheme>***@", text))
