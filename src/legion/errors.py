@@ -2,7 +2,7 @@
 
     LegionError
     ├── UsageError                what was asked for cannot be meant            (exit code 2)
-    │   ├── ReferenceError        a model reference that cannot be read
+    │   ├── ModelReferenceError        a model reference that cannot be read
     │   └── MissingExtraError     an optional part of Legion is not installed
     ├── RefusedError              the answer is no                              (exit code 1)
     │   ├── ManifestError         a manifest with faults, all of them at once
@@ -33,7 +33,7 @@ class UsageError(LegionError):
     """What was asked for cannot be meant."""
 
 
-class ReferenceError(UsageError):
+class ModelReferenceError(UsageError):
     """A model reference that cannot be read."""
 
 

@@ -1,7 +1,7 @@
 """A model reference: text in, a value out. Nothing is opened here.
 
-    models:/wine@champion · models:/wine/3 · models:/wine/Production · models:/m-<id>
-    runs:/<run id>/<path> · s3://bucket/key · path/to/wine.zip · path/to/folder
+models:/wine@champion · models:/wine/3 · models:/wine/Production · models:/m-<id>
+runs:/<run id>/<path> · s3://bucket/key · path/to/wine.zip · path/to/folder
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from legion.errors import ReferenceError
+from legion.errors import ModelReferenceError
 
 Scheme = Literal["path", "models", "runs", "store"]
 _MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[A-Za-z0-9_\-]+)|/(?P<version>[A-Za-z0-9_\-.]+))?")
@@ -37,25 +37,25 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> Reference:
-    """Read a reference. Raises ReferenceError with the forms that are understood."""
+    """Read a reference. Raises ModelReferenceError with the forms that are understood."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.\-]+):", text)
     if scheme is None:
         if not text or "\x00" in text:
-            raise ReferenceError("the model reference is empty; give a path, models:/NAME@ALIAS or runs:/ID/PATH")
+            raise ModelReferenceError("the model reference is empty; give a path, models:/NAME@ALIAS or runs:/ID/PATH")
         return Reference("path", text)
     if _FORBIDDEN.search(text) or ".." in text.split("/"):
-        raise ReferenceError(
+        raise ModelReferenceError(
             f"{text!r} holds characters that no reference has; write it plainly, such as models:/wine@champion"
         )
     if match := _MODEL.fullmatch(text):
         name, alias, version = match["name"], match["alias"], match["version"]
         if alias or version or name.startswith("m-"):
             return Reference("models", text, name, alias, version)
-        raise ReferenceError(f"{text!r} names no version; add /latest, a number, a stage, or @ALIAS")
+        raise ModelReferenceError(f"{text!r} names no version; add /latest, a number, a stage, or @ALIAS")
     if _RUN.fullmatch(text):
         return Reference("runs", text)
     if text.startswith(_STORES):
         return Reference("store", text)
-    raise ReferenceError(
+    raise ModelReferenceError(
         f"{text!r} is no model reference; use a path, models:/NAME/VERSION, models:/NAME@ALIAS or runs:/ID/PATH"
     )

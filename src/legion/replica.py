@@ -7,6 +7,7 @@ other end of a pipe that nobody writes to, so it ends when this process ends, ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -119,9 +120,7 @@ class Replica:
             theirs.close()
             os.close(lifeline)
         ours.setblocking(False)
-        self._transport, _ = await loop.create_unix_connection(
-            lambda: _Frames(self._frame, self._closed), sock=ours
-        )
+        self._transport, _ = await loop.create_unix_connection(lambda: _Frames(self._frame, self._closed), sock=ours)
         self._transport.write(wire.frame(plan))
 
     def _frame(self, body: bytes) -> None:
@@ -164,10 +163,8 @@ class Replica:
         if self._transport is not None:
             self._transport.close()
         if self.process is not None:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.process.wait(), _GRACE)
-            except TimeoutError:
-                pass
         await self.kill()
 
     async def kill(self) -> None:
@@ -176,10 +173,8 @@ class Replica:
             self._transport.abort()
             self._transport = None
         if self.process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
             await self.process.wait()
         if self._lifeline >= 0:
             os.close(self._lifeline)
@@ -213,5 +208,10 @@ def _environment() -> dict[str, str]:
 
     Batches are small and replicas share the cores, so a pool of threads in each costs more than it gives.
     """
-    defaults = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    defaults = {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
     return {**defaults, **os.environ}

@@ -22,10 +22,12 @@ def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Pl
     """
     workdir = folder / manifest.model.work_dir
     if not workdir.is_dir():
-        raise ArchiveError(f"model.workDir is {manifest.model.work_dir!r} and the artifact has no such folder; correct it")
+        raise ArchiveError(
+            f"model.workDir is {manifest.model.work_dir!r} and the artifact has no such folder; correct it"
+        )
     flavors: dict[str, Any] = {}
     signature = Signature()
-    interface = "pyfunc" if manifest.toolchain.get("interface") == "pyfunc" else "gppi"
+    interface = "pyfunc" if manifest.toolchain.further.get("interface") == "pyfunc" else "gppi"
     if interface == "pyfunc":
         flavors, signature = read_mlmodel(workdir)
     golden = GOLDEN if (folder / GOLDEN).is_file() else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from legion import wire
@@ -17,9 +17,9 @@ from legion.gateway.pending import Crashed, Left, TooLate
 from legion.gateway.pool import QueueFull
 from legion.gateway.refusal import Refusal
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
@@ -47,9 +47,7 @@ class Gateway:
                 return
         await self._control(scope, receive, send)
 
-    async def _predict(
-        self, scope: Scope, receive: Receive, send: Send, deployment: Deployment, protocol: int
-    ) -> None:
+    async def _predict(self, scope: Scope, receive: Receive, send: Send, deployment: Deployment, protocol: int) -> None:
         request_id, content_type, length, encoding = self._headers(scope["headers"])
         pool = deployment.pool
         arrived = pool.now()
@@ -82,7 +80,12 @@ class Gateway:
             )
             deployment.meter.rows += reply.rows
         deployment.meter.answer(status, pool.now() - arrived)
-        headers = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id), *deployment.headers, *extra]
+        headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id),
+            *deployment.headers,
+            *extra,
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -10,7 +10,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 # Seconds; the last bucket is everything above.
-_LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LATENCIES = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -82,10 +99,14 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         labels = ["model", "version"]
         requests = CounterMetricFamily("legion_requests", "Answered requests.", labels=[*labels, "status"])
-        latency = HistogramMetricFamily("legion_request_seconds", "From the body's arrival to its answer.", labels=labels)
+        latency = HistogramMetricFamily(
+            "legion_request_seconds", "From the body's arrival to its answer.", labels=labels
+        )
         batches = HistogramMetricFamily("legion_batch_requests", "Requests in one batch.", labels=labels)
         rows = CounterMetricFamily("legion_rows", "Predicted rows.", labels=labels)
-        restarts = CounterMetricFamily("legion_worker_restarts", "Workers that ended and were started again.", labels=labels)
+        restarts = CounterMetricFamily(
+            "legion_worker_restarts", "Workers that ended and were started again.", labels=labels
+        )
         hangs = CounterMetricFamily("legion_worker_hangs", "Workers replaced because they hung.", labels=labels)
         waiting = GaugeMetricFamily("legion_queue_requests", "Requests that wait for a worker.", labels=labels)
         workers = GaugeMetricFamily("legion_workers", "Workers that are ready.", labels=labels)

@@ -72,21 +72,28 @@ def _model_paths(deployment: Deployment, prefix: str) -> dict[str, Any]:
         "operationId": f"{deployment.name}-invocations",
         "requestBody": {"required": True, "content": _invocation_content(signature, sample)},
         "responses": {
-            "200": _response("The predictions, one a row.", {
-                "type": "object", "properties": {"predictions": predictions}, "required": ["predictions"],
-            }),
+            "200": _response(
+                "The predictions, one a row.",
+                {
+                    "type": "object",
+                    "properties": {"predictions": predictions},
+                    "required": ["predictions"],
+                },
+            ),
             **{code: _response(text, _ERROR_REF) for code, text in _REFUSALS.items()},
         },
     }
     paths = {f"{prefix}/invocations": {"post": invocations}}
     if signature.kind == "columns" and deployment.pool.report.mode == "matrix":
         paths[f"{prefix}/api/model/invoke"] = {"post": _legion_operation(deployment, signature, sample)}
-    paths[f"{prefix}/api/model/info"] = {"get": {
-        "tags": tag,
-        "summary": "This model's OpenAPI document",
-        "operationId": f"{deployment.name}-info",
-        "responses": {"200": _response("An OpenAPI document.", {"type": "object"})},
-    }}
+    paths[f"{prefix}/api/model/info"] = {
+        "get": {
+            "tags": tag,
+            "summary": "This model's OpenAPI document",
+            "operationId": f"{deployment.name}-info",
+            "responses": {"200": _response("An OpenAPI document.", {"type": "object"})},
+        }
+    }
     return paths
 
 
@@ -122,9 +129,11 @@ def _body(signature: Signature) -> dict[str, Any]:
     else:
         return {"type": "object"}
     params = _params(signature)
-    return {"oneOf": [
-        {"type": "object", "properties": {name: form, **params}, "required": [name]} for name, form in forms.items()
-    ]}
+    return {
+        "oneOf": [
+            {"type": "object", "properties": {name: form, **params}, "required": [name]} for name, form in forms.items()
+        ]
+    }
 
 
 def _params(signature: Signature) -> dict[str, Any]:
@@ -132,8 +141,18 @@ def _params(signature: Signature) -> dict[str, Any]:
         return {}
     properties = {}
     for param in signature.params:
-        kind = {"type": {"string": "string", "boolean": "boolean", "long": "integer", "integer": "integer"}.get(
-            param.type, "number")} if param.shape is None else {"type": "array"}
+        kind = (
+            {
+                "type": {
+                    "string": "string",
+                    "boolean": "boolean",
+                    "long": "integer",
+                    "integer": "integer",
+                }.get(param.type, "number")
+            }
+            if param.shape is None
+            else {"type": "array"}
+        )
         properties[param.name] = {**kind, "default": param.default}
     return {"params": {"type": "object", "properties": properties}}
 
@@ -151,7 +170,10 @@ def _legion_operation(deployment: Deployment, signature: Signature, sample: dict
         },
         "required": ["prediction", "columns"],
     }
-    refusals = {**_REFUSALS, "422": "The request does not fit the model's signature; row and column say where."}
+    refusals = {
+        **_REFUSALS,
+        "422": "The request does not fit the model's signature; row and column say where.",
+    }
     return {
         "tags": [deployment.name],
         "summary": "Predict (Legion's REST)",

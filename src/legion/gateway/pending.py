@@ -29,7 +29,9 @@ class Pending:
 
     __slots__ = ("alone", "arrived", "attempts", "call", "deadline", "future", "receive", "sent", "watcher")
 
-    def __init__(self, call: Call, future: asyncio.Future[Reply], receive: Any, arrived: float, deadline: float) -> None:
+    def __init__(
+        self, call: Call, future: asyncio.Future[Reply], receive: Any, arrived: float, deadline: float
+    ) -> None:
         self.call = call
         self.future = future
         self.receive = receive

@@ -233,5 +233,3 @@ class Pool:
                 _logger.error("%s; trying again in %g s", error, delay)
                 tries += 1
                 await asyncio.sleep(delay)
-
-

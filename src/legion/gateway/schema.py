@@ -42,7 +42,7 @@ def scalar(field: Field) -> Schema:
 
 def tensor(field: Field) -> Schema:
     """Nested arrays; free dimensions are of any length."""
-    kind = _NUMPY_KINDS.get(_kind_letter(field.dtype or ""), None)
+    kind = _NUMPY_KINDS.get(_kind_letter(field.dtype or ""))
     schema: Schema = {} if kind is None else {"type": kind}
     for size in reversed(field.shape or ()):
         schema = {"type": "array", "items": schema}
@@ -110,7 +110,13 @@ def split(signature: Signature) -> Schema:
     }
     if signature.named:
         names: Schema = {"type": "string", "enum": [field.name for field in fields]}
-        columns = {"type": "array", "items": names, "minItems": row["minItems"], "maxItems": width, "uniqueItems": True}
+        columns = {
+            "type": "array",
+            "items": names,
+            "minItems": row["minItems"],
+            "maxItems": width,
+            "uniqueItems": True,
+        }
         schema["properties"] = {"columns": columns, **schema["properties"]}
     return schema
 

@@ -41,7 +41,7 @@ class Table:
             return self.block.astype(dtype, copy=False)
         return np.array(self.rows, dtype=dtype)
 
-    def pieces(self) -> List["Table"]:
+    def pieces(self) -> List[Table]:
         """The same rows, one a table."""
         if self.block is not None:
             return [Table(self.names, 1, block=self.block[i : i + 1]) for i in range(self.n)]

@@ -6,6 +6,7 @@ parent die while the model is busy, the lifeline (a pipe whose other end only th
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -66,10 +67,8 @@ def main(argv: List[str]) -> None:
     plan = wire.decoder(wire.Plan).decode(first)
     answerer = _prepare(plan, channel)
     if answerer is not None:
-        try:
+        with contextlib.suppress(OSError):
             _serve(channel, answerer)
-        except OSError:
-            pass
     # A model's leftover threads must not keep the process.
     sys.stderr.flush()
     os._exit(0)

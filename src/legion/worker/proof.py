@@ -195,8 +195,6 @@ def same(one: Any, other: Any, relative: float = _RELATIVE) -> bool:
 
 
 def _same_32(one: float, other: float) -> bool:
-    import numpy as np  # noqa: PLC0415
-
     held = float(np.float32(one)) == one and float(np.float32(other)) == other
     return held and math.isclose(one, other, rel_tol=_RELATIVE_32)
 

@@ -17,7 +17,7 @@ from legion.worker.rows import RowReader, raw_columns
 try:
     import simdjson
 except ImportError:  # an environment for which no wheel exists
-    simdjson = None
+    simdjson = None  # type: ignore[assignment]
 
 # From here on a body is worth simdjson's set-up.
 _LARGE = 8192

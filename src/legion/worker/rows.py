@@ -138,7 +138,7 @@ class RowReader:
             raise InputError("the columns are not of one length; send a list of equal length for each")
         return self.split(list(data), [list(row) for row in zip(*data.values())])
 
-    def array(self, columns: Sequence[str], arrays: Sequence["np.ndarray[Any, Any]"]) -> Optional[Table]:
+    def array(self, columns: Sequence[str], arrays: Sequence[np.ndarray[Any, Any]]) -> Optional[Table]:
         """Whole numeric columns as one block, or None where they must be looked at value by value."""
         if not self._numbers_only or not all(a.dtype.kind == "f" for a in arrays):
             return None
