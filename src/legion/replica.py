@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class Replica:
         self._lifeline = -1
         self._decode = wire.decoder(list[wire.Reply]).decode
         self._first: asyncio.Future[bytes] | None = asyncio.get_running_loop().create_future()
-        self._on_replies: OnReplies | None = None
+        self._waiting: deque[OnReplies] = deque()
 
     @property
     def pid(self) -> int:
@@ -127,9 +128,8 @@ class Replica:
         if self._first is not None:
             if not self._first.done():
                 self._first.set_result(body)
-        elif self._on_replies is not None:
-            on_replies, self._on_replies = self._on_replies, None
-            on_replies(self._decode(body))
+        elif self._waiting:
+            self._waiting.popleft()(self._decode(body))
 
     def _closed(self) -> None:
         if self._first is not None and not self._first.done():
@@ -138,10 +138,12 @@ class Replica:
             self.lost.set_result(None)
 
     def post(self, batch: Sequence[wire.Call], on_replies: OnReplies) -> None:
-        """Send a batch; `on_replies` is called once with as many replies, or never if `lost` comes first."""
+        """Send a batch; `on_replies` is called once with as many replies, or never if `lost` comes first.
+
+        Batches are answered in the order they were posted.
+        """
         assert self._transport is not None
-        assert self._on_replies is None, "a worker holds one batch at a time"
-        self._on_replies = on_replies
+        self._waiting.append(on_replies)
         self._transport.write(wire.frame(batch))
 
     async def send(self, batch: Sequence[wire.Call]) -> wire.Replies:

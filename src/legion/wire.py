@@ -3,7 +3,7 @@
     parent → worker   Plan, once; then a batch (a list of Calls) whenever the worker is free
     worker → parent   Report, once; then the list of Replies to each batch, in its order
 
-A worker holds at most one batch, so nothing needs a sequence number. This module is all that the two
+Batches are answered in the order they were sent, so nothing needs a sequence number. This module is all that the two
 sides share; it holds no I/O.
 """
 

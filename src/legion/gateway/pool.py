@@ -17,28 +17,20 @@ from legion.errors import LegionError
 from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
 from legion.gateway.pending import Crashed, Pending, TooLate
+from legion.gateway.slot import Slot
 from legion.replica import Replica
 
 _logger = logging.getLogger("legion.gateway")
 
 # How often waiting requests are looked over for deadlines and callers who left, while there are any.
 _SWEEP = 0.05
+# So many waiting requests are worth a batch while the loop's turn still brings more.
+_ENOUGH = 8
 _BACKOFF = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 
 
 class QueueFull(Exception):
     """As many requests wait as may."""
-
-
-class _Slot:
-    """One place for a replica, which outlives the processes that fill it."""
-
-    __slots__ = ("batch", "replica", "started")
-
-    def __init__(self) -> None:
-        self.replica: Replica | None = None
-        self.batch: list[Pending] | None = None
-        self.started = 0.0
 
 
 class Pool:
@@ -50,8 +42,7 @@ class Pool:
         self.meter = meter
         self.report = wire.Report()
         self._python = python
-        self._slots = [_Slot() for _ in range(replicas)]
-        self._idle: deque[_Slot] = deque()
+        self._slots = [Slot() for _ in range(replicas)]
         self._queue: deque[Pending] = deque()
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -89,7 +80,6 @@ class Pool:
         for slot in self._slots:
             assert slot.replica is not None
             self.report = slot.replica.report
-            self._idle.append(slot)
             self._keepers.append(self._loop.create_task(self._keep(slot)))
         # Requests may have come before the first worker was ready.
         self._flush()
@@ -111,23 +101,34 @@ class Pool:
             raise QueueFull
         now = self._loop.time()
         pending = Pending(call, self._loop.create_future(), receive, now, now + self.limits.timeout)
-        self._queue.append(pending)
-        if self._idle and not self._flush_due:
+        queue = self._queue
+        queue.append(pending)
+        if len(queue) >= _ENOUGH:
+            self._flush(ahead=True)
+        elif not self._flush_due:
             # The rest of this turn of the loop may bring more; they go in one frame.
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._turn_over)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
         return pending
 
-    def _flush(self) -> None:
+    def _turn_over(self) -> None:
         self._flush_due = False
-        while self._queue and self._idle:
-            batch = self._take(len(self._idle))
+        self._flush()
+
+    def _flush(self, *, ahead: bool = False) -> None:
+        """Give what waits to the workers that are free; with `ahead`, also to one that soon will be."""
+        while self._queue:
+            free = [slot for slot in self._slots if slot.free]
+            if not free and ahead:
+                free = [slot for slot in self._slots if slot.takes][:1]
+            if not free:
+                return
+            batch = self._take(len(free))
             if not batch:
                 return
-            slot = self._idle.popleft()
-            self._post(slot, batch)
+            self._post(free[0], batch)
 
     def _take(self, sharers: int) -> list[Pending]:
         """The next batch, an even share of what waits where several workers are free."""
@@ -148,23 +149,23 @@ class Pool:
                 break
         return batch
 
-    def _post(self, slot: _Slot, batch: list[Pending]) -> None:
+    def _post(self, slot: Slot, batch: list[Pending]) -> None:
         assert slot.replica is not None
         now = self._loop.time()
         for pending in batch:
             pending.sent = now
             pending.attempts += 1
-        slot.batch, slot.started = batch, now
+        slot.batches.append(batch)
 
         def settle(replies: wire.Replies) -> None:
-            slot.batch = None
-            self._idle.append(slot)
+            slot.batches.popleft()
+            slot.learn(replies[0])
+            if self._queue:
+                self._flush()
             self.meter.batch(len(batch))
             for pending, reply in zip(batch, replies, strict=True):
                 if not pending.future.done():
                     pending.future.set_result(reply)
-            if self._queue:
-                self._flush()
 
         slot.replica.post([pending.call for pending in batch], settle)
 
@@ -174,10 +175,10 @@ class Pool:
         now = self._loop.time()
         busy = False
         for slot in self._slots:
-            if slot.batch is None:
+            if not slot.batches:
                 continue
             busy = True
-            late = [pending for pending in slot.batch if pending.deadline <= now]
+            late = [pending for batch in slot.batches for pending in batch if pending.deadline <= now]
             for pending in late:
                 pending.fail(TooLate())
             if late and slot.replica is not None:
@@ -193,22 +194,19 @@ class Pool:
         if busy or self._queue:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
 
-    async def _keep(self, slot: _Slot) -> None:
+    async def _keep(self, slot: Slot) -> None:
         """Fill the slot again whenever its worker ends."""
         while True:
             assert slot.replica is not None
             await asyncio.shield(slot.replica.lost)
             ended = slot.replica
             slot.replica = None
-            if slot in self._idle:
-                self._idle.remove(slot)
-            batch, slot.batch = slot.batch, None
+            left = slot.empty()
             await ended.kill()
             self.meter.restarts += 1
             _logger.warning("%s: worker %d ended and is started again", self.plan.name, ended.pid)
-            self._retry(batch or [])
+            self._retry(left)
             slot.replica = await self._restart()
-            self._idle.append(slot)
             self._flush()
 
     def _retry(self, batch: list[Pending]) -> None:
@@ -218,10 +216,9 @@ class Pool:
             if pending.attempts > 1:
                 pending.fail(Crashed())
                 continue
-            pending.alone = True
+            pending.alone = pending.attempts > 0
             self._queue.appendleft(pending)
-        if self._queue and self._idle and not self._flush_due:
-            self._flush()
+        self._flush()
 
     async def _restart(self) -> Replica:
         tries = 0
