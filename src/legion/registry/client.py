@@ -1,0 +1,64 @@
+"""MLflow's client, with its noise kept down and its errors mapped once to Legion's."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from legion.environment.redaction import redacted
+from legion.errors import LegionError, MissingExtraError, RegistryError
+
+# Table creation line by line, a missing git binary, the command of a run: nothing the user asked about.
+_NOISY = ("mlflow", "alembic", "git", "urllib3", "py.warnings")
+
+
+def require_mlflow(purpose: str) -> None:
+    """Raise MissingExtraError where MLflow is not installed; takes no time where it is."""
+    if importlib.util.find_spec("mlflow") is None:
+        raise MissingExtraError("mlflow", purpose)
+
+
+def connect(tracking_uri: str | None = None) -> Any:
+    """An `MlflowClient` for this server; None is MLflow's own choice (MLFLOW_TRACKING_URI, else a local file).
+
+    Raises MissingExtraError, and RegistryError where the server cannot be reached.
+    """
+    require_mlflow("The model registry")
+    with answering("the registry cannot be opened"):
+        import mlflow  # noqa: PLC0415
+
+        hush()
+        if tracking_uri is not None:
+            # Not the client's argument alone: MLflow's stores look the logged model up at the process-wide one.
+            mlflow.set_tracking_uri(tracking_uri)
+        return mlflow.MlflowClient()
+
+
+def hush() -> None:
+    """Let MLflow and what it uses report errors only."""
+    # SQLAlchemy puts its own warning filters in front of any other; a logger's level it leaves alone.
+    logging.captureWarnings(True)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def answering(failure: str) -> Iterator[None]:
+    """Map whatever MLflow and its stores raise inside to a RegistryError that begins with `failure`."""
+    try:
+        yield
+    except LegionError:
+        raise
+    # Stores are plug-ins (SQL drivers, HTTP, cloud SDKs); each raises its own kinds.
+    except Exception as error:
+        raise RegistryError(f"{failure} ({_reason(error)}); check MLFLOW_TRACKING_URI and the name") from error
+
+
+def _reason(error: Exception) -> str:
+    """The error's first line without credentials, cut where it is long."""
+    lines = str(error).strip().splitlines()
+    text = redacted(lines[0].strip()) if lines else type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,59 @@
+"""Golden answers: what the reference path, plain mlflow.pyfunc, gives to the example requests."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from legion.artifact.golden import Case, Golden
+from legion.replica import ask
+from legion.toolchain.examples import Request
+from legion.wire import MLFLOW, Call, Plan
+
+_TIMEOUT = 300.0
+
+
+def reference_answers(
+    plan: Plan, python: Path, requests: Sequence[Request], say: Callable[[str], None]
+) -> Golden | None:
+    """Ask the model in two processes; None where it accepts none of the requests.
+
+    Requests that it refuses are left out. `deterministic` is false where the two processes disagree.
+    Raises WorkerError where the model cannot be loaded under this interpreter.
+    """
+    calls = [Call(MLFLOW, json.dumps(request).encode()) for request in requests]
+
+    def answers(_: int) -> list[Any]:
+        replies = ask(plan, python, calls, timeout=_TIMEOUT)[1]
+        return [json.loads(reply.body) if reply.status == 200 else None for reply in replies]
+
+    # Two processes and not two calls: what is drawn when the model is loaded shows only so.
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(answers, range(2))
+    cases = [
+        (request, one, other)
+        for request, one, other in zip(requests, first, second, strict=True)
+        if one is not None and other is not None
+    ]
+    if not cases:
+        say("the model refuses its own examples, so the artifact holds no golden answers")
+        return None
+    return Golden(
+        cases=tuple(Case(request, one) for request, one, _ in cases),
+        deterministic=all(_same(one, other) for _, one, other in cases),
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, numbers within a relative error of 1e-9: a forest's threads sum in any order."""
+    if isinstance(one, float) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other)
