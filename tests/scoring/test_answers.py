@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 
 from legion.errors import RefusedError, WorkerError
@@ -13,8 +14,8 @@ def chunk(rows: int, lines: list[int] | None = None) -> Chunk:
 
 
 def answer(predictions, rows: int, lines: list[int] | None = None) -> list:
-    body = json.dumps({"predictions": predictions}).encode()
-    return predictions_of(Reply(200, body), chunk(rows, lines), 100, "in.csv")
+    body = msgspec.json.encode({"predictions": predictions})
+    return predictions_of(Reply(200, body), chunk(rows, lines), 100, "in.csv").values
 
 
 def refusal(message: str, status: int = 400, lines: list[int] | None = None) -> Exception:

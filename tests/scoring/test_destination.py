@@ -76,8 +76,5 @@ def test_a_full_disk_is_an_error_and_a_device_is_not_replaced():
 
 
 def test_none_is_standard_output():
-    code = (
-        "from legion.scoring.destination import destination\n"
-        "with destination(None) as stream: stream.write(b'here')"
-    )
+    code = "from legion.scoring.destination import destination\nwith destination(None) as stream: stream.write(b'here')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"here"

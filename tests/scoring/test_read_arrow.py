@@ -157,3 +157,19 @@ def test_categories_decimals_bytes_and_lists_arrive_as_json_would_bring_them():
 def test_a_type_that_no_model_takes_is_named():
     with pytest.raises(RefusedError, match="column 'c' is of Arrow type duration"):
         columns(c=pa.array([datetime.timedelta(1)]))
+
+
+def test_pandas_is_not_imported(tmp_path):
+    parquet.write_table(TABLE.append_column("b", pa.array([True] * 1000)), tmp_path / "in.parquet")
+    code = """
+import io, sys
+from legion.scoring import formats
+from legion.scoring.chunk import Limits
+from legion.scoring.predictions import read_predictions
+list(formats.reader("parquet")(open(sys.argv[1], "rb"), Limits(), "in"))
+writer = formats.writer("parquet", io.BytesIO(), pipe=False)
+writer.write(read_predictions(b'{"predictions":[1.5,2.5]}'))
+writer.finish()
+assert "pyarrow" in sys.modules and "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "in.parquet")], check=True)

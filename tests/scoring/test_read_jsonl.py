@@ -9,9 +9,7 @@ from legion.errors import RefusedError
 from legion.scoring.chunk import Limits
 from legion.scoring.read_jsonl import read_jsonl
 
-ROW = st.dictionaries(
-    st.text(max_size=5), st.none() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
-)
+ROW = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9))
 
 
 def chunks(data: bytes, **limits):

@@ -8,13 +8,14 @@ from pyarrow import parquet
 
 from legion.errors import RefusedError
 from legion.scoring import formats
+from legion.scoring.predictions import Predictions, read_predictions
 
 
 def written(form: str, *batches: list, pipe: bool = False) -> bytes:
     stream = io.BytesIO()
     writer = formats.writer(form, stream, pipe=pipe)
     for rows in batches:
-        writer.write(rows)
+        writer.write(Predictions(None, rows))
     writer.finish()
     return stream.getvalue()
 
@@ -84,3 +85,26 @@ def test_a_table_refuses_another_shape_naming_the_row(form, later):
 def test_parquet_refuses_a_change_of_type():
     with pytest.raises(RefusedError, match="from row 1 are of another type"):
         written("parquet", [1.0], ["text"])
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_numbers_kept_as_text_are_written_like_any_others(form):
+    stream = io.BytesIO()
+    writer = formats.writer(form, stream, pipe=False)
+    writer.write(read_predictions(b'{"predictions":[1.5,-2e-07,3.0]}'))
+    writer.write(read_predictions(b'{"predictions":[null,4.25]}'))
+    writer.finish()
+    expected = [1.5, -2e-07, 3.0, None, 4.25]
+    if form == "parquet":
+        assert parquet.read_table(stream).to_pydict() == {"prediction": expected}
+    elif form == "jsonl":
+        assert [json.loads(line)["prediction"] for line in stream.getvalue().splitlines()] == expected
+    else:
+        assert [json.loads(cell.strip('"') or "null") for cell in stream.getvalue().decode().split()[1:]] == expected
+
+
+def test_numbers_after_records_are_another_shape():
+    writer = formats.writer("csv", io.BytesIO(), pipe=False)
+    writer.write(read_predictions(b'{"predictions":[{"y":1}]}'))
+    with pytest.raises(RefusedError, match="row 1 has another shape"):
+        writer.write(read_predictions(b'{"predictions":[1.5]}'))

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 
 from legion.errors import RefusedError, WorkerError
 from legion.scoring.chunk import Chunk
+from legion.scoring.predictions import Predictions, read_predictions
 from legion.wire import Reply
-
-
-class _Predictions(msgspec.Struct):
-    predictions: Any
 
 
 class _Refusal(msgspec.Struct):
     message: str = "no reason given"
 
 
-_predictions = msgspec.json.Decoder(_Predictions).decode
 _refusal = msgspec.json.Decoder(_Refusal).decode
 # How a worker begins a message about one row of its call.
 _ROW = re.compile(r"row (\d+)[,:] *")
 
 
-def predictions_of(reply: Reply, chunk: Chunk, first: int, name: str) -> list[Any]:
+def predictions_of(reply: Reply, chunk: Chunk, first: int, name: str) -> Predictions:
     """The predictions of a chunk whose first row is the file's row `first` (from 0), one a row.
 
     Raises RefusedError where the worker refused a row or answered another number of rows, WorkerError
@@ -34,27 +29,14 @@ def predictions_of(reply: Reply, chunk: Chunk, first: int, name: str) -> list[An
     """
     if reply.status != 200:
         raise _error(reply, chunk, first, name)
-    found = _predictions(reply.body).predictions
-    if isinstance(found, dict):
-        found = _transposed(found)
-    if not isinstance(found, list):
-        found = [found]
-    if len(found) != chunk.rows and (chunk.lines is None or len(found) != len(chunk.lines())):
+    found = read_predictions(reply.body)
+    if found.rows != chunk.rows and (chunk.lines is None or found.rows != len(chunk.lines())):
         expected = chunk.rows if chunk.lines is None else len(chunk.lines())
         raise RefusedError(
-            f"the model gave {len(found):,} predictions for the {expected:,} rows from row {first:,} of "
+            f"the model gave {found.rows:,} predictions for the {expected:,} rows from row {first:,} of "
             f"{name}; batch prediction needs a model that answers every row"
         )
     return found
-
-
-def _transposed(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Named outputs of n values each as n records."""
-    if not found or not all(isinstance(values, list) for values in found.values()):
-        return [found]
-    if len({len(values) for values in found.values()}) != 1:
-        return [found]
-    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
 def _error(reply: Reply, chunk: Chunk, first: int, name: str) -> RefusedError | WorkerError:

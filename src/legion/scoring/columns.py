@@ -40,10 +40,23 @@ def _column(name: str, array: pa.Array) -> tuple[str, str, Any]:
     whole = types.is_integer(kind) or types.is_boolean(kind)
     # Gaps in floats become NaN, as pandas reads them; integers and booleans have no NaN to become.
     if types.is_floating(kind) or (whole and not array.null_count):
-        values = array.to_numpy(zero_copy_only=False)
-        little = values.dtype.newbyteorder("<")
-        return name, little.str, values.astype(little, copy=False).tobytes()
+        return name, *_numbers(array)
     return name, "list", _values(name, array)
+
+
+def _numbers(array: pa.Array) -> tuple[str, bytes]:
+    import numpy as np  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import types  # noqa: PLC0415
+
+    # Not array.to_numpy(): that imports pandas where it is installed.
+    if types.is_boolean(array.type):
+        return "|b1", np.from_dlpack(array.cast(pa.uint8())).tobytes()
+    if array.null_count:
+        array = array.fill_null(float("nan"))
+    values = np.from_dlpack(array)
+    little = values.dtype.newbyteorder("<")
+    return little.str, values.astype(little, copy=False).tobytes()
 
 
 def _values(name: str, array: pa.Array) -> list[Any]:

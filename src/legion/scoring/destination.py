@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from legion.artifact.durable import new_file
 from legion.errors import OutsideError, UsageError
 
 _STDOUT = 1
@@ -22,58 +20,31 @@ def destination(path: Path | None) -> Iterator[BinaryIO]:
     A regular file gets its name only when the block ends without an error; pipes and devices are written as
     they are. Raises UsageError where the file cannot be made and OutsideError where writing it fails.
     """
+    target = "standard output" if path is None else str(path)
+    opened = False
     try:
-        if path is None:
-            with open(_STDOUT, "wb", closefd=False) as stream:
-                yield stream
-        elif path.exists() and not path.is_file():
-            with _opened(path) as stream:
-                yield stream
-        else:
-            # Through a link to the file it names, so that the link itself survives.
-            with _whole(path.resolve()) as stream:
-                yield stream
+        with _stream(path) as stream:
+            opened = True
+            yield stream
     except BrokenPipeError:
+        # Whoever read standard output has had enough; the border knows that this is no fault.
         raise
     except OSError as error:
-        target = "standard output" if path is None else path
         reason = error.strerror or str(error)
+        if not opened:
+            raise UsageError(f"cannot write {target}: {reason}; choose another place with -o") from error
         raise OutsideError(f"writing {target} failed: {reason}; make room and run it again") from error
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    try:
-        number, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise _cannot(path, error) from error
-    part = Path(name)
-    try:
-        with os.fdopen(number, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fchmod(number, _mode(path))
-            os.fsync(number)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def is_pipe(path: Path | None) -> bool:
+    """Whether the output is standard output, a pipe or a device, which cannot be taken back."""
+    return path is None or (path.exists() and not path.is_file())
 
 
-def _opened(path: Path) -> BinaryIO:
-    try:
+def _stream(path: Path | None) -> AbstractContextManager[BinaryIO]:
+    if path is None:
+        return open(_STDOUT, "wb", closefd=False)
+    if is_pipe(path):
         return path.open("wb")
-    except OSError as error:
-        raise _cannot(path, error) from error
-
-
-def _cannot(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot write {path}: {error.strerror}; choose another place with -o")
-
-
-def _mode(path: Path) -> int:
-    if path.exists():
-        return stat.S_IMODE(path.stat().st_mode)
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    # Through a link to the file it names, so that the link itself survives.
+    return new_file(path.resolve())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -11,6 +11,7 @@ import msgspec
 
 from legion.errors import UsageError
 from legion.scoring.chunk import Chunk, Limits
+from legion.scoring.predictions import Predictions
 
 Reader = Callable[[BinaryIO, Limits, str], Iterator[Chunk]]
 
@@ -18,7 +19,7 @@ Reader = Callable[[BinaryIO, Limits, str], Iterator[Chunk]]
 class Writer(Protocol):
     """Takes predictions in the order of the rows; `finish` closes the format, not the stream."""
 
-    def write(self, rows: Sequence[Any]) -> None: ...
+    def write(self, predictions: Predictions) -> None: ...
 
     def finish(self) -> None: ...
 

@@ -15,7 +15,7 @@ from legion.scoring import formats
 from legion.scoring.answers import predictions_of
 from legion.scoring.chunk import Limits
 from legion.scoring.crew import crew
-from legion.scoring.destination import destination
+from legion.scoring.destination import destination, is_pipe
 from legion.scoring.source import checked, source
 from legion.wire import Plan, Report
 
@@ -57,18 +57,17 @@ def score(
     be opened, OutsideError where the disk or a worker fails. A file is not written at all, or whole.
     """
     begin = time.perf_counter()
-    pipe = job.output is None or (job.output.exists() and not job.output.is_file())
     done = 0
     with source(job.input) as rows_in, destination(job.output) as rows_out:
         chunks = checked(formats.reader(job.input_format)(rows_in, job.limits, job.name), job.name)
-        writer = formats.writer(job.output_format, rows_out, pipe=pipe)
+        writer = formats.writer(job.output_format, rows_out, pipe=is_pipe(job.output))
         with crew(plan, python, job.workers, start_timeout=job.start_timeout) as workers:
             started(workers.report)
             first = time.perf_counter()
             for chunk, reply in workers.answers(chunks):
-                rows = predictions_of(reply, chunk, done, job.name)
-                writer.write(rows)
-                done += len(rows)
+                predictions = predictions_of(reply, chunk, done, job.name)
+                writer.write(predictions)
+                done += predictions.rows
                 advance(chunk.size)
             path = workers.report.path
         writer.finish()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from legion.errors import MissingExtraError, RefusedError
 from legion.scoring.layout import SINGLE, cells, names_of
+from legion.scoring.predictions import Predictions
 
 
 class _TableWriter:
@@ -26,25 +28,24 @@ class _TableWriter:
         self._file: Any = None
         self._rows = 0
 
-    def write(self, rows: Sequence[Any]) -> None:
+    def write(self, predictions: Predictions) -> None:
         """Append predictions. Raises RefusedError for one of another type than those before it."""
-        if not rows:
+        if not predictions.rows:
             return
         if self._file is None:
-            self._names = names_of(rows)
-        table = cells(rows, self._names, self._rows)
-        columns = list(zip(*table, strict=True))
+            self._names = names_of(predictions.values)
+        columns = list(zip(*cells(predictions.values, self._names, self._rows), strict=True))
         try:
-            arrays = [self._array(column, i) for i, column in enumerate(columns)]
+            arrays = [self._column(column, i) for i, column in enumerate(columns)]
         except self._pa.ArrowException as error:
             raise RefusedError(
                 f"the predictions from row {self._rows} are of another type than those before "
                 f"them ({error}); write JSON lines (--output-format jsonl)"
             ) from error
         if self._file is None:
-            self._start([array.type for array in arrays])
+            self._start([made.type for made in arrays])
         self._file.write_batch(self._pa.record_batch(arrays, schema=self._schema))
-        self._rows += len(rows)
+        self._rows += predictions.rows
 
     def finish(self) -> None:
         """Write what closes the format; a file without rows has one column of doubles."""
@@ -52,12 +53,15 @@ class _TableWriter:
             self._start([self._pa.float64()])
         self._file.close()
 
-    def _array(self, column: Sequence[Any], index: int) -> Any:
-        if self._schema is not None:
-            return self._pa.array(column, type=self._schema.types[index])
-        array = self._pa.array(column)
+    def _column(self, column: Sequence[Any], index: int) -> Any:
+        pa = self._pa
+        wanted = None if self._schema is None else self._schema.types[index]
+        if wanted in (None, pa.float64()) and set(map(type, column)) == {float}:
+            # Not pa.array(): that imports pandas, where it is installed, to ask whether this is a Series.
+            return pa.Array.from_buffers(pa.float64(), len(column), [None, pa.py_buffer(array("d", column))])
+        made = pa.array(column, type=wanted)
         # Nothing but gaps says nothing: most predictions are numbers.
-        return array.cast(self._pa.float64()) if self._pa.types.is_null(array.type) else array
+        return made.cast(pa.float64()) if pa.types.is_null(made.type) else made
 
     def _start(self, types: list[Any]) -> None:
         names = self._names or [SINGLE]

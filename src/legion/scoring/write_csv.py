@@ -10,8 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from legion.scoring.layout import SINGLE, cells, names_of
-
-_NUMBERS = {float, int}
+from legion.scoring.predictions import Predictions
 
 
 class CsvWriter:
@@ -22,18 +21,18 @@ class CsvWriter:
         self._names: list[str] | None = None
         self._rows: int | None = None
 
-    def write(self, rows: Sequence[Any]) -> None:
+    def write(self, predictions: Predictions) -> None:
         """Append predictions. Raises RefusedError for one that does not fit those before it."""
-        if not rows:
+        if not predictions.rows:
             return
         if self._rows is None:
-            self._start(names_of(rows))
+            self._start(None if predictions.numbers else names_of(predictions.values))
         assert self._rows is not None
-        if self._names is None and _NUMBERS.issuperset(map(type, rows)):
-            self._stream.write(("\n".join(map(repr, rows)) + "\n").encode())
+        if self._names is None and predictions.numbers is not None:
+            self._stream.write(predictions.numbers.replace(b",", b"\n") + b"\n")
         else:
-            self._records(cells(rows, self._names, self._rows))
-        self._rows += len(rows)
+            self._records(cells(predictions.values, self._names, self._rows))
+        self._rows += predictions.rows
 
     def finish(self) -> None:
         """Leave a file without rows its header."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import msgspec
+
+from legion.scoring.predictions import Predictions
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -19,9 +20,13 @@ class JsonLinesWriter:
         self._stream = stream
         self._encode = msgspec.json.Encoder().encode_lines
 
-    def write(self, rows: Sequence[Any]) -> None:
+    def write(self, predictions: Predictions) -> None:
         """Append predictions."""
-        self._stream.write(self._encode([_Line(row) for row in rows]))
+        if predictions.numbers is not None:
+            numbers = predictions.numbers.replace(b",", b'}\n{"prediction":')
+            self._stream.write(b'{"prediction":' + numbers + b"}\n")
+        else:
+            self._stream.write(self._encode([_Line(value) for value in predictions.values]))
 
     def finish(self) -> None:
         """Nothing to add."""
