@@ -69,9 +69,7 @@ def _read_package(match: re.Match[str], entry: str, name: str, into: Requirement
         into.faults.append(f"{name}: {entry}: comes from the conda channel {match['channel']}")
         return
     if known is None:
-        into.faults.append(
-            f"{name}: {entry}: only conda can install it (a Python package belongs under pip:)"
-        )
+        into.faults.append(f"{name}: {entry}: only conda can install it (a Python package belongs under pip:)")
         return
     if known in ("pip", "wheel", ""):
         return  # What installs packages, or only picks a variant; a model does not import it.
@@ -103,9 +101,7 @@ def pep440(text: str) -> SpecifierSet | None:
         operator, version = clause["operator"], clause["version"]
         starts_so = operator == "=" or (clause["any"] and operator in ("", "==", "!="))
         clauses.append(
-            f"{'!=' if operator == '!=' else '=='}{version}.*"
-            if starts_so
-            else f"{operator or '=='}{version}"
+            f"{'!=' if operator == '!=' else '=='}{version}.*" if starts_so else f"{operator or '=='}{version}"
         )
     try:
         return SpecifierSet(",".join(clauses))
@@ -128,9 +124,7 @@ def _python_version(rest: str, entry: str, name: str, into: RequirementCollector
     # .99 stands for the newest patch version, so that >=3.9.2 allows 3.9 and <3.12 does not allow 3.12.
     minors = [minor for minor in _MINORS if allowed.contains(f"{minor}.99")]
     if not minors:
-        into.faults.append(
-            f"{name}: {entry}: allows no Python from {_MINORS[0]} to {_MINORS[-1]}; write python=3.11"
-        )
+        into.faults.append(f"{name}: {entry}: allows no Python from {_MINORS[0]} to {_MINORS[-1]}; write python=3.11")
         return None
     # The bound is what the author worked with; the far end of the range may not have existed then.
     chosen = minors[0] if bounded_below else minors[-1]

@@ -46,9 +46,7 @@ def _missing(wanted: Requirement, environment: dict[str, str], because: str = ""
         return [f"{name} is wanted, it is not installed"]
     if not _satisfies(version, wanted.specifier):
         return [f"{name} is wanted, {version} is installed"]
-    return [
-        line for extra in sorted(wanted.extras) for line in _missing_extra(wanted.name, extra, environment)
-    ]
+    return [line for extra in sorted(wanted.extras) for line in _missing_extra(wanted.name, extra, environment)]
 
 
 def _missing_extra(name: str, extra: str, environment: dict[str, str]) -> list[str]:

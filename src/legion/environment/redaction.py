@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-# user:password@ or token@ in front of a host, in any URL; the host itself stays, it is what helps the reader.
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)[^/?#\s\"'`]*@")
+# user:password@ or token@ in front of a host; the host itself stays, it is what helps the reader. A password may
+# hold a / that nobody encoded: after user: everything up to the last @ goes.
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?:[^/:\s\"'`]*:[^\s\"'`]*|[^/?#\s\"'`]*)@")
 _PARAMETER = re.compile(
     r"(?P<name>[?&](?:[\w\-]*(?:token|password|passwd|secret|key|signature|sig))=)[^&\s\"'`]+", re.I
 )

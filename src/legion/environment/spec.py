@@ -85,9 +85,7 @@ def _read(path: Path, root: Path) -> EnvironmentSpec:
     )
 
 
-def _read_python_env(
-    document: dict[str, Any], name: str, folder: Path, into: RequirementCollector
-) -> str | None:
+def _read_python_env(document: dict[str, Any], name: str, folder: Path, into: RequirementCollector) -> str | None:
     """Gather the requirements of MLflow's python_env.yaml; returns the Python version as written."""
     for key in ("build_dependencies", "dependencies"):
         lines = document.get(key) or []

@@ -53,13 +53,9 @@ def read_text(path: Path, name: str) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise EnvironmentRefused(
-            f"{name} cannot be read ({error.strerror}); put it back and try again"
-        ) from error
+        raise EnvironmentRefused(f"{name} cannot be read ({error.strerror}); put it back and try again") from error
     if len(content) > MAX_BYTES:
-        raise EnvironmentRefused(
-            f"{name} is larger than 1 MiB; an environment file lists packages and nothing else"
-        )
+        raise EnvironmentRefused(f"{name} is larger than 1 MiB; an environment file lists packages and nothing else")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -80,7 +76,5 @@ def read_mapping(path: Path, name: str) -> dict[str, Any]:
     if document in (None, ""):
         return {}
     if not isinstance(document, dict):
-        raise EnvironmentRefused(
-            f"{name} is no mapping of keys to values; write it as conda.yaml or python_env.yaml"
-        )
+        raise EnvironmentRefused(f"{name} is no mapping of keys to values; write it as conda.yaml or python_env.yaml")
     return document

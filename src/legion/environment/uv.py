@@ -128,10 +128,7 @@ def _install(spec: EnvironmentSpec, folder: Path, version: str, lock: int, say: 
     named = {Requirement(line).name for line in spec.requirements}
     needs = [need for need in WORKER_NEEDS if Requirement(need).name not in named]
     seed = [SEED] if Version(version) < SEED_BEFORE and "setuptools" not in named else []
-    lines = [
-        " ".join([line, *(f"--hash={one}" for one in spec.hashes.get(line, ()))])
-        for line in spec.requirements
-    ]
+    lines = [" ".join([line, *(f"--hash={one}" for one in spec.hashes.get(line, ()))]) for line in spec.requirements]
     (folder / _REQUIREMENTS).write_text("".join(f"{line}\n" for line in [*lines, *needs, *seed]))
     (folder / _CONSTRAINTS).write_text("".join(f"{line}\n" for line in spec.constraints))
     install = ["pip", "install", "--python", str(folder / "bin" / "python")]

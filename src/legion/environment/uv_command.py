@@ -17,6 +17,8 @@ Say = Callable[[str], None]
 
 _NEWS = re.compile(r"\s*(?:Resolved|Downloading|Building|Built|Prepared|Installed)\b")
 _DECORATION = re.compile(r"^[\s×╰─▶├│>]+")
+# How uv began an error and a cause of it before it wrote the words.
+_BEGINS = re.compile(r"\s*(?:×|[╰├]─▶)")
 _LEAD = re.compile(r"^(?:error|cause|Caused by):\s*")
 # Says nothing by itself; the cause behind it does.
 _EMPTY_WORDS = ("No solution found when resolving dependencies", "The build backend returned an error")
@@ -42,9 +44,7 @@ def uv_binary() -> str:
     return found
 
 
-def run_uv(
-    arguments: Sequence[str], *, folder: Path, say: Say | None = None, keep_open: Iterable[int] = ()
-) -> str:
+def run_uv(arguments: Sequence[str], *, folder: Path, say: Say | None = None, keep_open: Iterable[int] = ()) -> str:
     """Run uv in `folder` and return its standard output. Raises UvError.
 
     `folder` is a neutral place: a pyproject.toml where the user happens to stand must not change a model's
@@ -93,12 +93,10 @@ def complaint(text: str) -> str:
             build_log = True
         elif build_log:
             last = bare or last
-        elif _LEAD.match(bare):
+        elif _LEAD.match(bare) or _BEGINS.match(line):
             parts.append(_LEAD.sub("", bare))
         elif parts and bare:
             parts[-1] += f" {bare}"
-        elif line.lstrip().startswith("×"):
-            parts.append(bare)
     meant = [part.rstrip(".:") for part in parts if not part.startswith(_EMPTY_WORDS)] or parts
     if last:
         meant.append(last)
