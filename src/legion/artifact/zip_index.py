@@ -22,6 +22,8 @@ _KNOWN_FLAGS = 0x6 | records.DESCRIPTOR | records.UTF8
 _ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000
 _ENCRYPTED_FIELDS = (0x0017, 0x9901)
 _DOS_FOLDER = 0x10
+# "Made by" Unix and macOS.
+_UNIX = (3, 19)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -135,9 +137,11 @@ def _widen(name: str, extra: dict[int, bytes], narrow: tuple[int, ...]) -> tuple
     return tuple(next(wide) if number == records.FULL_32 else number for number in narrow)
 
 
-def _name(raw: bytes, flags: int) -> str:
+def _name(raw: bytes, flags: int, made_by: int) -> str:
+    # Info-ZIP on Unix writes the bytes of a UTF-8 name without marking them. All readers agree on its ASCII part.
+    is_utf8 = flags & records.UTF8 or made_by >> 8 in _UNIX
     try:
-        return raw.decode("utf-8" if flags & records.UTF8 else "ascii")
+        return raw.decode("utf-8" if is_utf8 else "ascii")
     except UnicodeDecodeError:
         shown = raw.decode("ascii", "backslashreplace")
         raise _refuse(shown, "has a name that is neither ASCII nor marked and written as UTF-8") from None
@@ -160,14 +164,14 @@ def _entry(data: bytes, at: int) -> tuple[Entry, int]:
     if len(data) - at < records.CENTRAL.size:
         raise _refuse(None, "has a directory that is cut short")
     fields = records.CENTRAL.unpack_from(data, at)
-    signature, _, _, flags, method, _, _, crc, packed, size = fields[:10]
+    signature, made_by, _, flags, method, _, _, crc, packed, size = fields[:10]
     name_size, extra_size, comment_size, disk, _, attributes, offset = fields[10:]
     name_at = at + records.CENTRAL.size
     extra_at = name_at + name_size
     end = extra_at + extra_size + comment_size
     if signature != records.CENTRAL_SIGNATURE or end > len(data):
         raise _refuse(None, "has a directory that cannot be read")
-    name = _name(data[name_at:extra_at], flags)
+    name = _name(data[name_at:extra_at], flags, made_by)
     if flags & _ENCRYPTED_FLAGS:
         raise _refuse(name, "is encrypted")
     if flags & ~_KNOWN_FLAGS:
