@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from legion import wire
-from legion.errors import WorkerError
+from legion.errors import VerificationError, WorkerError
 
 _SCRIPT = Path(__file__).parent / "worker" / "__main__.py"
 _GRACE = 5.0
@@ -74,7 +74,8 @@ class Replica:
     async def start(cls, plan: wire.Plan, python: Path, *, start_timeout: float = 300.0) -> Replica:
         """Start a worker under this interpreter and wait until its model is loaded, proven and warm.
 
-        Raises WorkerError with the reason where it does not get that far within so many seconds.
+        Raises WorkerError with the reason where it does not get that far within so many seconds, and
+        VerificationError where its answers are not the golden ones.
         """
         replica = cls()
         try:
@@ -93,7 +94,8 @@ class Replica:
             raise
         if replica.report.error is not None:
             await replica.kill()
-            raise WorkerError(f"{plan.name} {plan.version} cannot be served: {replica.report.error}")
+            kind = VerificationError if replica.report.refused else WorkerError
+            raise kind(f"{plan.name} {plan.version} cannot be served: {replica.report.error}")
         return replica
 
     async def _spawn(self, plan: wire.Plan, python: Path) -> None:

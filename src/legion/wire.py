@@ -48,9 +48,13 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a worker says when it is ready, or why it is not (`error` holds the sentence)."""
+    """What a worker says when it is ready, or why it is not.
+
+    `error` holds the sentence; `refused` is set where the model could run and may not.
+    """
 
     error: Optional[str] = None
+    refused: bool = False
     signature: Signature = Signature()
     mode: str = "matrix"
     path: str = "reference"

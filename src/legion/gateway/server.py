@@ -116,9 +116,9 @@ async def _start(deployments: Sequence[Deployment]) -> None:
         async with turn:
             await deployment.pool.start()
 
-    async with asyncio.TaskGroup() as group:
-        for deployment in deployments:
-            group.create_task(start(deployment))
+    for fault in await asyncio.gather(*map(start, deployments), return_exceptions=True):
+        if fault is not None:
+            raise fault
 
 
 def configure_logging() -> None:

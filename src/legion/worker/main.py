@@ -19,7 +19,7 @@ import traceback
 from typing import List, Optional
 
 from legion import wire
-from legion.errors import LegionError
+from legion.errors import LegionError, RefusedError
 from legion.worker import proof
 from legion.worker.batch import Answerer
 
@@ -79,7 +79,7 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
     try:
         proven = proof.prove(plan)
     except LegionError as error:
-        channel.send(wire.Report(error=str(error)))
+        channel.send(wire.Report(error=str(error), refused=isinstance(error, RefusedError)))
         return None
     except BaseException as error:
         traceback.print_exc()

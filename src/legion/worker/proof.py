@@ -92,8 +92,7 @@ def _reference(plan: Plan, golden: Optional[_Golden]) -> Model:
     fault = None if golden is None or plan.reference else _differs(model, golden)
     if fault is not None:
         raise VerificationError(
-            f"{plan.name} {plan.version} does not give its golden answers here ({fault}); pack it again in the "
-            "environment it is served in"
+            f"it does not give its golden answers here ({fault}); pack it again in the environment it is served in"
         )
     return model
 

@@ -1,0 +1,227 @@
+"""How a server begins and ends: warm before ready, drained by SIGTERM, nothing left behind by SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+SUM = """
+    import time
+    {start}
+
+    def init():
+        return "matrix"
+
+    def predict_on_matrix(input_matrix, provided_columns_names=None):
+        {predict}
+        return [[sum(row)] for row in input_matrix.tolist()]
+
+    def get_info():
+        return [{{"name": "a", "type": "number"}}], [{{"name": "sum", "type": "number"}}]
+"""
+
+
+def source(start="", predict="pass"):
+    return SUM.format(start=start, predict=predict)
+
+
+def row(value):
+    return {"dataframe_split": {"columns": ["a"], "data": [[value]]}}
+
+
+class Load(threading.Thread):
+    """Calls one connection after another until told to stop; keeps every answer."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server = server
+        self.ended = threading.Event()
+        self.answers: list[tuple[float, int, bytes]] = []
+        self.faults: list[Exception] = []
+
+    def run(self):
+        session = requests.Session()
+        value = 0.0
+        while not self.ended.is_set():
+            value += 1
+            try:
+                answer = session.post(self.server.url + "/invocations", json=row(value), timeout=60)
+                self.answers.append((value, answer.status_code, answer.content))
+            except requests.ConnectionError as fault:
+                self.faults.append(fault)
+                return
+
+    def check(self):
+        assert self.answers
+        for value, status, body in self.answers:
+            assert status == 200, body
+            assert json.loads(body) == {"predictions": [[value]]}
+
+
+def gone(pid):
+    """Whether the process has ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(condition, seconds=15):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
+def test_not_ready_before_the_model_is_warm_and_early_requests_wait(start_server, gppi_folder):
+    server = start_server(gppi_folder(source(start="time.sleep(1.5)")), "--env", "local", wait=False)
+
+    def listening():
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    wait_until(listening)
+    assert requests.get(server.url + "/ping", timeout=10).status_code == 503
+    assert requests.get(server.url + "/healthcheck", timeout=10).json() == {"status": False}
+    assert server.post("/invocations", row(2)).json() == {"predictions": [[2.0]]}
+    assert requests.get(server.url + "/ping", timeout=10).status_code == 200
+
+
+def test_sigterm_drains_and_ends_with_0(start_server, gppi_folder):
+    server = start_server(gppi_folder(source(predict="time.sleep(0.3)")), "--env", "local")
+    answers = []
+    callers = [
+        threading.Thread(target=lambda i=i: answers.append((i, server.post("/invocations", row(i)).json())))
+        for i in range(6)
+    ]
+    for caller in callers:
+        caller.start()
+    text = lambda: requests.get(server.url + "/metrics", timeout=10).text  # noqa: E731
+    wait_until(lambda: 'legion_queue_requests{model="probe",version="1.0.0-test"} 5.0' in text())
+    workers = server.workers()
+    assert server.stop() == 0
+    for caller in callers:
+        caller.join()
+    assert sorted(answers) == [(i, {"predictions": [[float(i)]]}) for i in range(6)]
+    assert all(gone(pid) for pid in workers)
+
+
+def test_sigkill_leaves_no_orphans_even_of_a_busy_worker(start_server, gppi_folder):
+    spawn = "import subprocess; subprocess.Popen(['sleep', '600'])"
+    server = start_server(gppi_folder(source(start=spawn, predict="time.sleep(600)")), "--env", "local")
+    (worker,) = server.workers()
+    child = int(Path(f"/proc/{worker}/task/{worker}/children").read_text().split()[0])
+    busy = threading.Thread(target=lambda: _ignore(lambda: server.post("/invocations", row(1))), daemon=True)
+    busy.start()
+    text = lambda: requests.get(server.url + "/metrics", timeout=10).text  # noqa: E731
+    wait_until(lambda: "legion_workers" in text())
+    server.process.kill()
+    server.process.wait()
+    wait_until(lambda: gone(worker) and gone(child))
+
+
+def _ignore(call):
+    try:
+        call()
+    except requests.ConnectionError:
+        return
+
+
+@pytest.mark.slow
+def test_killing_the_worker_again_and_again_under_load_fails_no_request(start_server, gppi_folder):
+    server = start_server(gppi_folder(source()), "--env", "local")
+    loads = [Load(server) for _ in range(4)]
+    for load in loads:
+        load.start()
+    for _ in range(5):
+        before = server.workers()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda before=before: server.workers() and server.workers() != before)
+        done = len(loads[0].answers)
+        wait_until(lambda done=done: len(loads[0].answers) > done + 20)
+    for load in loads:
+        load.ended.set()
+        load.join()
+        assert not load.faults
+        load.check()
+
+
+def test_several_replicas_share_the_work(start_server, gppi_folder):
+    server = start_server(gppi_folder(source(predict="time.sleep(0.5)")), "--env", "local", "--workers", "3")
+    assert len(server.workers()) == 3
+    began = time.monotonic()
+    callers = [threading.Thread(target=server.post, args=("/invocations", row(i))) for i in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert time.monotonic() - began < 1.4
+
+
+def test_several_models_in_one_gateway(start_server, gppi_folder):
+    one = gppi_folder(source(), name="one")
+    two = gppi_folder(source(predict="input_matrix = input_matrix * 10"), name="two")
+    server = start_server(one, two, f"third={one}", "--env", "local")
+    assert server.post("/models/one/invocations", row(2)).json() == {"predictions": [[2.0]]}
+    assert server.post("/models/two/invocations", row(2)).json() == {"predictions": [[20.0]]}
+    assert server.post("/models/third/api/model/invoke", {"data": [[2]]}).json()["prediction"] == [[2.0]]
+    assert server.post("/invocations", row(2)).status_code == 404
+    document = requests.get(server.url + "/openapi.json", timeout=10).json()
+    assert "/models/two/invocations" in document["paths"]
+    assert "/invocations" in requests.get(server.url + "/models/two/api/model/info", timeout=10).json()["paths"]
+    assert requests.get(server.url + "/models/two/docs", timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("raise KeyError('no such thing')", "raised KeyError: 'no such thing'"),
+        ("import nothing_of_the_kind", "No module named 'nothing_of_the_kind'"),
+        ("import os; os._exit(9)", "ended while it was loading"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_ends_the_server_with_a_sentence(
+    start_server, gppi_folder, environment, start, words
+):
+    folder = gppi_folder(source(start=start))
+    command = [sys.executable, "-m", "legion.cli.main", "serve", str(folder), "--env", "local", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 3
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("legion: probe 1.0.0-test cannot be served") or "ended while" in last
+    assert words in last
+
+
+def test_a_taken_port_is_named(start_server, gppi_folder, environment):
+    folder = gppi_folder(source())
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        command = [sys.executable, "-m", "legion.cli.main", "serve", str(folder), "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 3
+    assert f"127.0.0.1:{port} cannot be listened on" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_with_wrong_golden_answers_is_not_served(gppi_folder, environment):
+    case = {"request": row(1.0), "response": {"predictions": [[2.0]]}}
+    folder = gppi_folder(source(), golden=[case])
+    command = [sys.executable, "-m", "legion.cli.main", "serve", str(folder), "--env", "local", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "does not give its golden answers" in done.stderr
