@@ -31,12 +31,8 @@ def test_plain_lines_are_aligned_and_say_what_to_do(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert "\x1b" not in result.stdout
     assert {line.split()[0] for line in lines} <= {"ok", "warn", "missing"}
-    assert (
-        len(
-            {line.index("  ", 9) if line[8:].startswith("MLFLOW") else len("MLFLOW_TRACKING_URI") + 8 for line in lines}
-        )
-        == 1
-    )
+    column = len("missing ") + len("MLFLOW_TRACKING_URI") + 2
+    assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines)
     [git] = [line for line in lines if line[8:].startswith("git ")]
     assert git.startswith("missing ")
     assert "for train from a git address: " in git
