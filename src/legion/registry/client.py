@@ -60,5 +60,5 @@ def answering(failure: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """The error's first line without credentials, cut where it is long."""
     lines = str(error).strip().splitlines()
-    text = redacted(lines[0].strip()) if lines else type(error).__name__
+    text = redacted(lines[0].strip().rstrip(".")) if lines else type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."

@@ -35,8 +35,17 @@ def example_requests(folder: Path, mlmodel: dict[str, Any], signature: Signature
     split = given["dataframe_split"]
     names, rows = split.get("columns"), split["data"][:MOST]
     whole = given | {"dataframe_split": _split(names, rows)}
-    missing = max(0, LEAST - len(rows))
-    return [whole, *_singly(names, [_varied(rows[0], scale) for scale in _SCALES[: missing + 1] if missing])]
+    return [whole, *_further(names, rows, signature)]
+
+
+def _further(names: list[Any] | None, rows: list[list[Any]], signature: Signature) -> list[Request]:
+    """Single rows that bring a short example to LEAST: its first one varied, else rows drawn from the signature."""
+    missing = LEAST - len(rows)
+    if missing <= 0:
+        return []
+    # One more than needed, as the model may refuse one.
+    varied = [row for row in (_varied(rows[0], scale) for scale in _SCALES[: missing + 1]) if row != rows[0]]
+    return _singly(names, varied) if varied else _singly(*_drawn(signature))
 
 
 def _input_example(folder: Path, mlmodel: dict[str, Any]) -> Request | None:
