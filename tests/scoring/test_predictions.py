@@ -5,17 +5,14 @@ from hypothesis import strategies as st
 
 from legion.scoring.predictions import read_predictions
 
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 VALUE = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | FLOATS | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
 )
 
 
-@given(values=st.lists(VALUE) | st.lists(FLOAT, min_size=1))
+@given(values=st.lists(VALUE) | st.lists(FLOATS, min_size=1))
 def test_what_was_sent_comes_back(values):
     found = read_predictions(msgspec.json.encode({"predictions": values}))
     assert found.values == values

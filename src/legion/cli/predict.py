@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -17,7 +18,7 @@ from legion.scoring import formats
 from legion.scoring.chunk import MIB, Limits
 from legion.scoring.pipeline import Job, Summary, score
 from legion.scoring.source import size_of
-from legion.wire import Report
+from legion.wire import Plan, Report
 
 _FORMATS = click.Choice(tuple(formats.FORMATS))
 
@@ -62,7 +63,7 @@ def predict(
     rows = formats.FORMATS[read_as].counts_rows
     label = f"predicting {job.name}"
     with bar(label, None if rows else size_of(came_from), "rows" if rows else "bytes") as advance:
-        summary = score(job, found.plan, found.python, advance=advance, started=_started)
+        summary = score(job, found.plan, found.python, advance=advance, started=partial(_started, found.plan))
     _report(summary, job, as_json)
 
 
@@ -88,7 +89,8 @@ def _end_like_an_interrupt() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def _started(report: Report) -> None:
+def _started(plan: Plan, report: Report) -> None:
+    say(f"{plan.name} {plan.version} is ready ({report.path} path, Python {report.python_version})")
     for note in report.notes:
         say(note)
     if not report.merges:
