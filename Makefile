@@ -1,0 +1,49 @@
+# One word each: demo, test, check, bench, lock, clean. `make demo` needs Python 3.11+ and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench lock clean help
+
+help:
+	@echo "make demo    train, pack, register and serve the example, call it, and end"
+	@echo "make test    the whole test suite, the quick tests first"
+	@echo "make check   lint, types and import contracts"
+	@echo "make bench   speed beside the real mlflow models serve; writes docs/benchmarks.md"
+	@echo "make lock    renew requirements.lock"
+	@echo "make clean   remove the virtual environment and what the demo made"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed; name one with make PYTHON=python3.12 demo"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "Python's venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python examples/demo.py
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m slow
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python bench/run.py
+
+# The lock names no index, so that it serves with whichever the user has set.
+lock:
+	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --quiet --extra mlflow --extra arrow --group dev --group bench -o requirements.lock
+
+clean:
+	@rm -rf $(VENV) build
