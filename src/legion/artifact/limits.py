@@ -28,16 +28,16 @@ class Limits(msgspec.Struct, frozen=True):
 
     def check(self, inflated: int, packed: int, member: str | None) -> None:
         """Refuse the archive once `inflated` bytes came, or will come, out of a file of `packed` bytes."""
+        at = "" if member is None else f", at the member {member!r}"
         if inflated > self.total_bytes:
             raise ArchiveError(
-                f"the archive holds more than {self.total_bytes:,} bytes, at the member {member!r}; "
-                "pack less, or open it with wider Limits",
+                f"the archive holds more than {self.total_bytes:,} bytes{at}; pack less, or open it with wider Limits",
                 member,
             )
         if inflated > self.ratio_from and inflated > self.ratio * packed:
             raise ArchiveError(
-                f"the archive inflates to more than {self.ratio} times its size, at the member {member!r}, "
-                "as only a bomb or an empty model does; pack it with legion pack if it is your own",
+                f"the archive inflates to more than {self.ratio} times its size{at}, as only a bomb or "
+                "an empty model does; pack it with legion pack if it is your own",
                 member,
             )
 
