@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
 import resource
 import shutil
 import subprocess
@@ -66,7 +67,7 @@ def test_the_bytes_do_not_depend_on_clock_mode_or_order(folder, tmp_path):
     first = pack(folder, MANIFEST, tmp_path / "1.zip")
     other = tmp_path / "other"
     other.mkdir()
-    for name, data in reversed(sorted(content(folder).items())):
+    for name, data in sorted(content(folder).items(), reverse=True):
         (other / name).parent.mkdir(parents=True, exist_ok=True)
         (other / name).write_bytes(data)
         (other / name).chmod(0o700)
@@ -74,16 +75,21 @@ def test_the_bytes_do_not_depend_on_clock_mode_or_order(folder, tmp_path):
     assert pack(other, MANIFEST, tmp_path / "2.zip") == first
 
 
+# ISA-L's bytes are the same on all processors of one architecture, not across them.
+PINNED = {
+    "x86_64": "sha256:846781eab7040ea27bdd3f2c7a28ae140ee0b5f755e250ee6988e3b73151a76e",
+    "aarch64": "sha256:4ee2d2c4136f2439831580fb0decd4d0dc650496c775e0dbf8dc6c24d20f23d8",
+}
+
+
+@pytest.mark.skipif(platform.machine() not in PINNED, reason="no digest is pinned for this architecture")
 def test_the_bytes_are_pinned(tmp_path):
     """A change here means that packing the same model again gives another digest: a new release must say so."""
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "conda.yaml").write_text("dependencies: [python=3.11]\n")
     (tmp_path / "m" / "zeros").write_bytes(bytes(BLOCK + 5))
     (tmp_path / "m" / "rows.csv").write_text("".join(f"{n},{n * n % 97},{n / 7:.3f}\n" for n in range(100_000)))
-    assert (
-        pack(tmp_path / "m", MANIFEST, tmp_path / "m.zip")
-        == "sha256:846781eab7040ea27bdd3f2c7a28ae140ee0b5f755e250ee6988e3b73151a76e"
-    )
+    assert pack(tmp_path / "m", MANIFEST, tmp_path / "m.zip") == PINNED[platform.machine()]
 
 
 SEGMENT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
@@ -224,7 +230,7 @@ def test_the_manifest_must_name_what_is_there(folder, tmp_path):
     with pytest.raises(ManifestError) as found:
         pack(folder, astray, tmp_path / "a.zip")
     assert {one.path for one in found.value.faults} == {"binaries.conda_path", "model.workDir"}
-    with pytest.raises(ManifestError, match="deep/x.jar"):
+    with pytest.raises(ManifestError, match=r"deep/x\.jar"):
         pack(folder, java, tmp_path / "a.zip")
     (tmp_path / "a.zip").write_bytes(forge(Forged(b"legion.model.yaml", FILES["legion.model.yaml"])))
     with pytest.raises(ManifestError, match=r"binaries\.conda_path"):
@@ -278,7 +284,8 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 manifest = Manifest(Model("wine", "1.0.0-1"), Toolchain("test", "1"), Binaries(conda_path="conda.yaml"))
 try:
     if len(args) == 2: pack(args[0], manifest, args[1])
-    else: unpacked(open_artifact(args[0]), args[1]) if args[2].name == "cache" else unpack(open_artifact(args[0]), args[1])
+    elif args[2].name == "cache": unpacked(open_artifact(args[0]), args[1])
+    else: unpack(open_artifact(args[0]), args[1])
 except OutsideError as error: print(error)
 """
 

@@ -1,4 +1,4 @@
-"""What others write opens: Python's zipfile and shutil, Info-ZIP, Java's jar, GNU tar; and they read what Legion writes."""
+"""What Python, Info-ZIP, Java's jar and GNU tar write opens, and they read what Legion writes."""
 
 from __future__ import annotations
 
