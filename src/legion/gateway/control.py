@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 import msgspec
-import swagger_ui_bundle
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,7 +20,8 @@ from legion.gateway.metrics import Metrics
 
 Deployments = Callable[[], list[Deployment]]
 
-_ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+# The package swagger-ui-py and its folder of assets; found, not imported.
+_ASSETS = ("swagger_ui", "static")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -68,7 +68,7 @@ class Control:
             *own,
             Route("/healthcheck", self.healthcheck),
             Route("/metrics", self.metrics),
-            Mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path)),
+            Mount("/docs/assets", StaticFiles(packages=[_ASSETS])),
             Mount("/models/{name}", routes=own),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: self.fault})
