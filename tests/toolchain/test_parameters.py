@@ -61,7 +61,7 @@ def test_other_values_and_unknown_names_are_refused_by_name(given: dict[str, str
 
 
 def test_a_parameter_without_a_default_must_be_given() -> None:
-    with pytest.raises(UsageError, match="'path'.*-P path=VALUE"):
+    with pytest.raises(UsageError, match=r"'path'.*-P path=VALUE"):
         check({}, {"path": Parameter("path", "path")}, "main")
 
 

@@ -43,6 +43,8 @@ def hush() -> None:
     logging.captureWarnings(True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # An interrupted query is logged with its traceback.
+    logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
 
 
 @contextmanager

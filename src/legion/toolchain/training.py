@@ -19,6 +19,7 @@ from legion.reference import parse as parse_reference
 from legion.registry.client import answering, connect
 from legion.registry.store import pull
 from legion.toolchain import models, parameters
+from legion.toolchain.cancellation import interrupted_only_while_waiting
 from legion.toolchain.checkout import checked_out
 from legion.toolchain.job import Job, TrainedRun
 
@@ -34,7 +35,7 @@ def train(job: Job, say: Say) -> TrainedRun:
         project = _load_project(folder, job)
         python = interpreter(_spec(project, folder, job.env), job.env, cache=Path(job.cache), say=say)
         client = connect()
-        with _first_on_path(python):
+        with _first_on_path(python), interrupted_only_while_waiting():
             run_id = _run(folder, job)
     with answering(f"the models of run {run_id} cannot be listed"):
         found = models.find(client, run_id)
@@ -53,8 +54,9 @@ def _load_project(folder: Path, job: Job) -> Any:
         entry_point = project.get_entry_point(job.entry_point)
     # MLflow does not check the file's structure: a wrong one raises whatever it happens to raise.
     except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(
-            f"{job.source} cannot be run as a project ({error}); correct its MLproject file or -e"
+            f"{job.source} cannot be run as a project ({reason}); correct its MLproject file or -e"
         ) from None
     # An entry point that is only a script's name declares nothing, and takes what it is given.
     if job.entry_point in (project._entry_points or {}):
