@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,22 @@ def test_every_format_gives_the_predictions_of_plain_pyfunc(wine, tmp_path, give
     assert done.returncode == 0, done.stderr.decode()
     assert predictions(out) == pytest.approx(wine.answers, rel=1e-12)
     assert sorted(os.listdir(tmp_path)) == sorted([source.name, out.name])
+
+
+def test_a_model_without_a_signature_takes_tables_too(wine, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(wine.folder, plain)
+    (plain / "legion.golden.json").unlink()
+    description = plain / "mlflow" / "model" / "MLmodel"
+    text, cut, _ = description.read_text().partition("\nsignature:")
+    assert cut
+    description.write_text(text + "\n")
+    table = pa.table(dict(zip(COLUMNS, wine.rows[:50].T, strict=True)))
+    source, out = written(tmp_path / "in.parquet", table), tmp_path / "out.jsonl"
+    done = legion(plain, "--env", "local", "-i", source, "-o", out)
+    assert done.returncode == 0, done.stderr.decode()
+    assert predictions(out) == pytest.approx(wine.answers[:50], rel=1e-12)
+    assert b"not proven to answer row by row" in done.stderr
 
 
 def test_it_is_a_filter_between_pipes(wine, tmp_path):

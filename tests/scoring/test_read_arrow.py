@@ -14,7 +14,7 @@ from pyarrow import parquet
 from legion import wire
 from legion.errors import RefusedError, UsageError
 from legion.scoring.chunk import Limits
-from legion.scoring.columns import columns_body
+from legion.scoring.columns import columns_body, split_body
 from legion.scoring.read_arrow import read_arrow, read_parquet
 
 
@@ -152,6 +152,13 @@ def test_categories_decimals_bytes_and_lists_arrive_as_json_would_bring_them():
     assert found["d"][0] == "<f8"
     assert found["b"] == ("list", ["/w==", None, ""])
     assert found["lists"] == ("list", [[1.0, 2.0], None, []])
+
+
+def test_models_that_read_requests_whole_get_json():
+    moment = datetime.datetime(2024, 2, 29, 12, 30)
+    batch = pa.record_batch({"f": [1.5, None], "b": [True, False], "t": pa.array([moment, None], pa.timestamp("ns"))})
+    rows = [[1.5, True, "2024-02-29T12:30:00.000000"], [None, False, None]]
+    assert msgspec.json.decode(split_body(batch)) == {"dataframe_split": {"columns": ["f", "b", "t"], "data": rows}}
 
 
 def test_a_type_that_no_model_takes_is_named():

@@ -44,9 +44,11 @@ def _error(reply: Reply, chunk: Chunk, first: int, name: str) -> RefusedError | 
         refusal = _refusal(reply.body)
     except msgspec.DecodeError:
         refusal = _Refusal(reply.body[:200].decode("utf-8", "replace"))
-    match = _ROW.match(refusal.message)
+    # What a model's own exception says beyond its first line is advice to its author.
+    text = next(iter(refusal.message.splitlines()), "no reason given")
+    match = _ROW.match(text)
     row = int(match[1]) if match else None
-    message = refusal.message[match.end() :] if match else refusal.message
+    message = text[match.end() :] if match else text
     kind = WorkerError if reply.status >= 500 else RefusedError
     if row is None:
         return kind(f"{name}, rows {first} to {first + chunk.rows - 1}: {message}")

@@ -1,4 +1,6 @@
-"""An Arrow record batch as the body of a `wire.COLUMNS` call: numbers as raw bytes, the rest as lists.
+"""An Arrow record batch as the body of a call: columns of raw bytes, or JSON for models that read requests whole.
+
+The body of a `wire.COLUMNS` call:
 
     msgpack {"rows": n, "columns": [[name, kind, data], …]}
 
@@ -10,14 +12,14 @@ from __future__ import annotations
 
 import base64
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute, types
 
 from legion.errors import RefusedError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -28,9 +30,15 @@ def columns_body(batch: pa.RecordBatch) -> bytes:
     return _encode({"rows": batch.num_rows, "columns": columns})
 
 
+def split_body(batch: pa.RecordBatch) -> bytes:
+    """The same rows as a JSON request of MLflow's protocol; NaN is null. Raises RefusedError as above."""
+    columns = [_column(name, array) for name, array in zip(batch.schema.names, batch.columns, strict=True)]
+    values = [data if kind == "list" else np.frombuffer(data, kind).tolist() for _, kind, data in columns]
+    rows = list(zip(*values, strict=True))
+    return msgspec.json.encode({"dataframe_split": {"columns": batch.schema.names, "data": rows}})
+
+
 def _column(name: str, array: pa.Array) -> tuple[str, str, Any]:
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import types  # noqa: PLC0415
 
     if types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -45,9 +53,6 @@ def _column(name: str, array: pa.Array) -> tuple[str, str, Any]:
 
 
 def _numbers(array: pa.Array) -> tuple[str, bytes]:
-    import numpy as np  # noqa: PLC0415
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import types  # noqa: PLC0415
 
     # Not array.to_numpy(): that imports pandas where it is installed.
     if types.is_boolean(array.type):
@@ -60,7 +65,6 @@ def _numbers(array: pa.Array) -> tuple[str, bytes]:
 
 
 def _values(name: str, array: pa.Array) -> list[Any]:
-    from pyarrow import types  # noqa: PLC0415
 
     kind = array.type
     if types.is_timestamp(kind) or types.is_date(kind):
@@ -74,8 +78,6 @@ def _values(name: str, array: pa.Array) -> list[Any]:
 
 
 def _times(array: pa.Array) -> list[Any]:
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import compute, types  # noqa: PLC0415
 
     kind = array.type
     if types.is_date(kind):
@@ -93,7 +95,6 @@ def _times(array: pa.Array) -> list[Any]:
 
 def _plain(kind: pa.DataType) -> bool:
     """Whether the values of a type, nested or not, are such as JSON holds."""
-    from pyarrow import types  # noqa: PLC0415
 
     if types.is_nested(kind):
         if types.is_map(kind) or types.is_union(kind):

@@ -25,11 +25,15 @@ class Writer(Protocol):
 
 
 class Format(msgspec.Struct, frozen=True):
-    """`reader` and `writer` are `module:attribute`, imported when used; `pipe_writer` is for pipes."""
+    """Readers and writers are `module:attribute`, imported when used.
+
+    `whole_reader` is for models that read requests whole, `pipe_writer` for pipes, where they need another.
+    """
 
     suffixes: tuple[str, ...]
     reader: str
     writer: str
+    whole_reader: str | None = None
     pipe_writer: str | None = None
     binary: bool = False
     counts_rows: bool = False
@@ -42,6 +46,7 @@ FORMATS: dict[str, Format] = {
         (".parquet", ".pq"),
         "read_arrow:read_parquet",
         "write_arrow:ParquetWriter",
+        "read_arrow:read_parquet_whole",
         binary=True,
         counts_rows=True,
     ),
@@ -49,6 +54,7 @@ FORMATS: dict[str, Format] = {
         (".arrow", ".arrows", ".feather", ".ipc"),
         "read_arrow:read_arrow",
         "write_arrow:ArrowWriter",
+        "read_arrow:read_arrow_whole",
         "write_arrow:ArrowStreamWriter",
         binary=True,
     ),
@@ -69,9 +75,10 @@ def output_format(path: Path | None, chosen: str | None, source: str) -> str:
     return chosen or _by_suffix(path) or ("jsonl" if source == "jsonl" else "csv")
 
 
-def reader(name: str) -> Reader:
-    """The function that reads a format."""
-    found: Reader = _load(FORMATS[name].reader)
+def reader(name: str, *, whole: bool = False) -> Reader:
+    """The function that reads a format. Raises MissingExtraError where its library is not installed."""
+    entry = FORMATS[name]
+    found: Reader = _load(entry.whole_reader if whole and entry.whole_reader else entry.reader)
     return found
 
 

@@ -59,11 +59,14 @@ def score(
     begin = time.perf_counter()
     done = 0
     with source(job.input) as rows_in, destination(job.output) as rows_out:
-        chunks = checked(formats.reader(job.input_format)(rows_in, job.limits, job.name), job.name)
+        read = formats.reader(job.input_format)
         writer = formats.writer(job.output_format, rows_out, pipe=is_pipe(job.output))
         with crew(plan, python, job.workers, start_timeout=job.start_timeout) as workers:
             started(workers.report)
             first = time.perf_counter()
+            if workers.report.mode == "whole":
+                read = formats.reader(job.input_format, whole=True)
+            chunks = checked(read(rows_in, job.limits, job.name), job.name)
             for chunk, reply in workers.answers(chunks):
                 predictions = predictions_of(reply, chunk, done, job.name)
                 writer.write(predictions)

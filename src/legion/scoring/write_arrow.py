@@ -10,18 +10,17 @@ from legion.errors import MissingExtraError, RefusedError
 from legion.scoring.layout import SINGLE, cells, names_of
 from legion.scoring.predictions import Predictions
 
+try:
+    import pyarrow as pa
+    from pyarrow import parquet
+except ImportError:
+    raise MissingExtraError("arrow", "writing Parquet and Arrow") from None
+
 
 class _TableWriter:
     """A table grown batch by batch; a sibling opens the file of its format."""
 
-    _purpose: str
-
     def __init__(self, stream: BinaryIO) -> None:
-        try:
-            import pyarrow  # noqa: PLC0415
-        except ImportError:
-            raise MissingExtraError("arrow", self._purpose) from None
-        self._pa: Any = pyarrow
         self._stream = stream
         self._names: list[str] | None = None
         self._schema: Any = None
@@ -37,24 +36,23 @@ class _TableWriter:
         columns = list(zip(*cells(predictions.values, self._names, self._rows), strict=True))
         try:
             arrays = [self._column(column, i) for i, column in enumerate(columns)]
-        except self._pa.ArrowException as error:
+        except pa.ArrowException as error:
             raise RefusedError(
                 f"the predictions from row {self._rows} are of another type than those before "
                 f"them ({error}); write JSON lines (--output-format jsonl)"
             ) from error
         if self._file is None:
             self._start([made.type for made in arrays])
-        self._file.write_batch(self._pa.record_batch(arrays, schema=self._schema))
+        self._file.write_batch(pa.record_batch(arrays, schema=self._schema))
         self._rows += predictions.rows
 
     def finish(self) -> None:
         """Write what closes the format; a file without rows has one column of doubles."""
         if self._file is None:
-            self._start([self._pa.float64()])
+            self._start([pa.float64()])
         self._file.close()
 
     def _column(self, column: Sequence[Any], index: int) -> Any:
-        pa = self._pa
         wanted = None if self._schema is None else self._schema.types[index]
         if wanted in (None, pa.float64()) and set(map(type, column)) == {float}:
             # Not pa.array(): that imports pandas, where it is installed, to ask whether this is a Series.
@@ -65,7 +63,7 @@ class _TableWriter:
 
     def _start(self, types: list[Any]) -> None:
         names = self._names or [SINGLE]
-        self._schema = self._pa.schema(list(zip(names, types, strict=True)))
+        self._schema = pa.schema(list(zip(names, types, strict=True)))
         self._file = self._open()
 
     def _open(self) -> Any:
@@ -75,27 +73,19 @@ class _TableWriter:
 class ParquetWriter(_TableWriter):
     """A Parquet file; a row group a chunk."""
 
-    _purpose = "writing Parquet"
-
     def _open(self) -> Any:
-        from pyarrow import parquet  # noqa: PLC0415
-
         return parquet.ParquetWriter(self._stream, self._schema)
 
 
 class ArrowWriter(_TableWriter):
     """An Arrow IPC file, which every reader of Arrow streams can be told to read as well."""
 
-    _purpose = "writing Arrow"
-
     def _open(self) -> Any:
-        return self._pa.ipc.new_file(self._stream, self._schema)
+        return pa.ipc.new_file(self._stream, self._schema)
 
 
 class ArrowStreamWriter(_TableWriter):
     """An Arrow IPC stream, for a pipe."""
 
-    _purpose = "writing Arrow"
-
     def _open(self) -> Any:
-        return self._pa.ipc.new_stream(self._stream, self._schema)
+        return pa.ipc.new_stream(self._stream, self._schema)
