@@ -56,6 +56,13 @@ def test_lines_skip_what_is_empty_and_go_on_over_chunks():
     assert lines == [2, 4, 6]
 
 
+def test_a_line_of_blanks_is_empty_among_several_columns_and_a_value_in_one():
+    (several,) = chunks(b"a,b\n1,2\n \t\n3,4\n")
+    assert list(several.lines()) == [2, 4]
+    (one,) = chunks(b"a\nx\n \n\ny\n")
+    assert list(one.lines()) == [2, 3, 5]
+
+
 def test_progress_adds_up_to_the_file():
     data = b"a,b\n" + b"1,2\n" * 1000
     assert sum(chunk.size for chunk in chunks(data, size=100)) == len(data)
