@@ -6,10 +6,8 @@ The only door to mlflow and pandas inside a worker.
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import logging
-import traceback
 import warnings
 from typing import Any, Dict, Optional, Tuple
 
@@ -22,6 +20,7 @@ from mlflow.pyfunc import scoring_server
 
 from legion.errors import InputError
 from legion.interface import result
+from legion.interface.redaction import shown
 from legion.interface.table import Table
 from legion.signature import Signature
 from legion.wire import Plan
@@ -48,6 +47,7 @@ class Pyfunc:
         self.signature = signature
         self.mode = "matrix" if signature.kind == "columns" else "whole"
         self._types = {field.name: field.type for field in signature.inputs}
+        self._kinds = [field.type for field in signature.inputs]
         self._takes_params = "params" in inspect.signature(model.predict).parameters
 
     def predict(self, table: Table, params: Optional[Dict[str, Any]]) -> Any:
@@ -63,7 +63,7 @@ class Pyfunc:
             frame = pd.DataFrame(table.block, columns=table.names)
         else:
             frame = pd.DataFrame(table.rows, columns=table.names)
-        kinds = self._types.values() if table.names is None else [self._types[name] for name in table.names]
+        kinds = [self._types[name] for name in table.names or ()] if self.signature.named else self._kinds
         for name, kind in zip(frame.columns, kinds):
             column = frame[name]
             if kind == "datetime":
@@ -83,6 +83,7 @@ class Pyfunc:
                 _logger.warning("prediction failed:\n%s", error.json_kwargs["stack_trace"])
             # The trace names paths of this machine; it belongs in the log, not in the answer.
             error.json_kwargs = {**error.json_kwargs, "stack_trace": _last_line(error)}
+            error.message = shown(error.message)
             return error.get_http_status_code(), error.serialize_as_json().encode(), "application/json"
         text = answer.response
         if "NaN" in text or "Infinity" in text:
@@ -116,17 +117,14 @@ def mlflow_version() -> str:
 def _datetimes(column: pd.Series, name: str) -> pd.Series:
     try:
         parsed = pd.to_datetime(column)
+        if pd.api.types.is_datetime64_any_dtype(parsed) and getattr(parsed.dt, "unit", "ns") != "ns":
+            parsed = parsed.dt.as_unit("ns")
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"column {name!r}: {error}", column=name) from None
-    if getattr(parsed.dt, "unit", "ns") != "ns":
-        parsed = parsed.dt.as_unit("ns")
     return parsed
 
 
 def _last_line(error: MlflowException) -> str:
-    trace = str(error.json_kwargs.get("stack_trace") or "")
-    if not trace:
-        out = io.StringIO()
-        traceback.print_exception(type(error), error, None, file=out)
-        trace = out.getvalue()
-    return trace.strip().splitlines()[-1]
+    """The trace's last line, which says what was raised and not where."""
+    trace = str(error.json_kwargs.get("stack_trace") or "").strip().splitlines()
+    return shown(trace[-1] if trace else f"MlflowException: {error.message}")

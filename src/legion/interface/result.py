@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
+import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import msgspec
 import numpy as np
 
+_encoder = msgspec.json.Encoder()
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -37,8 +40,8 @@ def plain(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+        return {key if isinstance(key, str) else _key(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
@@ -50,11 +53,16 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if hasattr(value, "model_dump"):
         return plain(value.model_dump())
-    if hasattr(value, "to_dict") and hasattr(value, "iloc"):
-        return items_of(value)
     if isinstance(value, _PLAIN):
         return value
     raise TypeError(f"the model returned a {type(value).__name__}, which JSON cannot hold")
+
+
+def _key(key: Any) -> str:
+    # As Python's json writes keys that are no text: true, null, 1.5.
+    if type(key) in _PLAIN:
+        return _encoder.encode(key).decode()
+    raise TypeError(f"the model returned an object with a key of type {type(key).__name__}, which JSON cannot hold")
 
 
 def matrix_of(items: Any, columns: Optional[Sequence[str]]) -> Tuple[List[List[Any]], List[str]]:
@@ -71,15 +79,23 @@ def matrix_of(items: Any, columns: Optional[Sequence[str]]) -> Tuple[List[List[A
     return rows, ["result"] if width == 1 else [f"result_{i}" for i in range(width)]
 
 
-_encoder = msgspec.json.Encoder()
-
-
 def to_json(value: Any) -> bytes:
     """Valid JSON, always: NaN and infinities are null. Raises TypeError for what cannot be encoded."""
     try:
         return _encoder.encode(value)
-    except (OverflowError, UnicodeEncodeError) as error:
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8, but JSON can spell it.
+        return json.dumps(_finite(value)).encode()
+    except OverflowError as error:
         raise TypeError(f"the model returned a value that JSON cannot hold: {error}") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def predictions(items: Any) -> bytes:

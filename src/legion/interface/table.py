@@ -15,10 +15,11 @@ class Table:
     - `block`: an ndarray of shape (n, len(names)) and one numeric type;
     - `objects`: a list of dicts, for models that take objects.
 
-    `names` is None where the columns have no names.
+    `names` is None where the columns have no names. `mergeable` is False where other rows in the same
+    table would change what the model gets for these.
     """
 
-    __slots__ = ("block", "n", "names", "objects", "rows")
+    __slots__ = ("block", "mergeable", "n", "names", "objects", "rows")
 
     def __init__(
         self,
@@ -28,12 +29,14 @@ class Table:
         rows: Optional[List[Sequence[Any]]] = None,
         block: Optional[np.ndarray[Any, Any]] = None,
         objects: Optional[List[Any]] = None,
+        mergeable: bool = True,
     ) -> None:
         self.names = names
         self.n = n
         self.rows = rows
         self.block = block
         self.objects = objects
+        self.mergeable = mergeable
 
     def matrix(self, dtype: Any) -> np.ndarray[Any, Any]:
         """The rows as one array of shape (n, columns). Raises ValueError, TypeError or OverflowError."""
@@ -64,4 +67,6 @@ def concatenate(tables: List[Table]) -> Table:
 
 def alike(one: Table, other: Table) -> bool:
     """Whether two tables may be merged: the same columns, and both objects or neither."""
+    if not (one.mergeable and other.mergeable):
+        return False
     return one.names == other.names and (one.objects is None) == (other.objects is None)

@@ -70,6 +70,12 @@ class Answerer:
             return _Job(codec, codec.decode(call), None)
         except InputError as error:
             return _Job(codec, None, Reply(*codec.refuse(error)))
+        except Exception as error:
+            # No body, whatever is in it, ends the worker.
+            _logger.exception("a request could not be read")
+            return _Job(
+                codec, None, Reply(*codec.refuse(InputError(f"the body cannot be read: {error}", kind="syntax")))
+            )
 
     def _predict(self, jobs: List[_Job]) -> None:
         """Fill in each job's items, or its reply where the model refused or failed."""

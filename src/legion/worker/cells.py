@@ -1,13 +1,18 @@
 """One scalar of a request, checked against its column's type.
 
-Each reader gives the value as the model gets it, or raises ValueError with what was expected.
+Each reader gives the value as the model gets it, or raises ValueError with what was expected. MLflow reads
+binary and datetime cells of `instances` and `inputs` as numpy does, elsewhere as pandas does; so there are
+two tables of readers.
 """
 
 from __future__ import annotations
 
 import binascii
 import math
+import warnings
 from typing import Any, Callable, Dict
+
+import numpy as np
 
 _NAN = float("nan")
 
@@ -52,13 +57,13 @@ def _whole(low: int, high: int, bits: int) -> Callable[[Any], int]:
 
 
 def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {_shown(value)}")
-    return value
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and value in (0, 1)):
+        return bool(value)
+    raise ValueError(f"expected true or false, got {_shown(value)}")
 
 
 def _text(value: Any) -> Any:
-    if value is not None and not isinstance(value, str):
+    if value is not None and not isinstance(value, str) and not (isinstance(value, float) and math.isnan(value)):
         raise ValueError(f"expected text, got {_shown(value)}")
     return value
 
@@ -72,13 +77,42 @@ def _binary(value: Any) -> bytes:
         raise ValueError("expected base64 text, got something else") from None
 
 
+def _ascii(value: Any) -> bytes:
+    if not isinstance(value, str) or not value.isascii():
+        raise ValueError(f"expected ASCII text, got {_shown(value)}")
+    return value.encode("ascii")
+
+
 def _moment(value: Any) -> Any:
+    # The text is read where pandas is: one format holds for a whole column.
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
         raise ValueError(f"expected a date and time as text, got {_shown(value)}")
     return value
 
 
-READERS: Dict[str, Callable[[Any], Any]] = {
+def _array_moment(value: Any) -> Any:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
+        raise ValueError(f"expected a date and time as text, got {_shown(value)}")
+    try:
+        if isinstance(value, str):
+            with warnings.catch_warnings():
+                # An offset from UTC is taken into account, with a warning each time.
+                warnings.simplefilter("ignore")
+                moment = np.datetime64(value, "ns")
+                wide = np.datetime64(value, "s")
+            if moment.astype("datetime64[s]") != wide and not np.isnat(wide):
+                raise ValueError("out of range")
+            return moment
+        return np.datetime64("NaT" if value is None else value, "ns")
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected a date and time as ISO 8601 has it, got {_shown(value)}") from None
+
+
+Readers = Dict[str, Callable[[Any], Any]]
+
+READERS: Readers = {
     "double": _number,
     "float": _number,
     "long": _whole(-(2**63), 2**63 - 1, 64),
@@ -88,3 +122,5 @@ READERS: Dict[str, Callable[[Any], Any]] = {
     "binary": _binary,
     "datetime": _moment,
 }
+# For `instances` and `inputs`, where MLflow makes numpy arrays of the columns.
+ARRAY_READERS: Readers = {**READERS, "binary": _ascii, "datetime": _array_moment}

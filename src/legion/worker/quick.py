@@ -75,6 +75,9 @@ class QuickReader:
     def _order_of(self, names: Optional[List[Any]]) -> Any:
         if names is not None and tuple(names) == self._rows.names:
             return None
+        if names is not None and not self._rows.named:
+            # The model gets the request's own names; only the patient way keeps them.
+            return _UNREADABLE
         try:
             fields, reorder = self._rows.order(names)
         except InputError:

@@ -16,10 +16,10 @@ from legion.worker.free import FreeReader
 from legion.worker.rows import RowReader
 
 # What pandas.read_csv takes for a missing value.
-_MISSING = frozenset(
-    ["", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"]
-    + ["N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+_MISSING = frozenset(("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None")) | frozenset(
+    ("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
 )
+_NAN = float("nan")
 _BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
@@ -34,6 +34,9 @@ def read_csv(rows: Union[RowReader, FreeReader], body: bytes) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         records = [record for record in reader if record]
+        if records and len(records[0]) > 1:
+            # pandas takes a line of blanks for an empty one.
+            records = [record for record in records if len(record) > 1 or not record[0].isspace()]
     except csv.Error as error:
         raise InputError(f"the CSV cannot be read: {error}", kind="syntax") from None
     if not records:
@@ -52,7 +55,7 @@ def _quick(rows: RowReader, header: List[str], data: List[List[str]], text: str)
         return None
     if any(len(record) != width for record in data):
         return None
-    fields, reorder = rows.order(header if rows.named else None)
+    fields, reorder = rows.order(header)
     if len(fields) != width or width != len(rows.kinds):
         return None
     try:
@@ -62,12 +65,11 @@ def _quick(rows: RowReader, header: List[str], data: List[List[str]], text: str)
     block = block.reshape(len(data), width)
     if reorder is not None:
         block = block[:, list(reorder(range(width)))]
-    return Table(rows.names, len(data), block=block)
+    return Table(rows.names or tuple(header), len(data), block=block)
 
 
 def _patient(rows: RowReader, header: List[str], data: List[List[str]]) -> Table:
-    columns = header if rows.named else None
-    fields, reorder = rows.order(header)
+    fields, _ = rows.order(header)
     kinds = dict(zip((field.name for field in fields), (field.type for field in fields)))
     by_position = [kinds.get(name) for name in header] if rows.named else list(rows.kinds)
     values = []
@@ -83,25 +85,27 @@ def _patient(rows: RowReader, header: List[str], data: List[List[str]]) -> Table
             except ValueError as error:
                 raise InputError(f"row {number}, column {name!r}: {error}", row=number, column=name) from None
         values.append(row)
-    return rows.split(columns, values)
+    return rows.split(list(header), values)
 
 
 def _cell(kind: Optional[str], cell: str) -> Any:
     if kind in ("string", "datetime"):
-        return None if cell in _MISSING else cell
+        return _NAN if cell in _MISSING else cell
     if kind == "binary":
         return cell
     stripped = cell.strip()
     if kind in ("double", "float"):
-        if stripped in _MISSING:
+        if cell in _MISSING:
             return None
         if _NUMBER.fullmatch(stripped) is None:
             raise ValueError(f"expected a number, got the text {cell[:40]!r}")
         return float(stripped)
     if kind in ("long", "integer"):
-        if _INTEGER.fullmatch(stripped) is None or len(stripped) > 20:
-            raise ValueError(f"expected a whole number, got the text {cell[:40]!r}")
-        return int(stripped)
+        if _INTEGER.fullmatch(stripped) and len(stripped) <= 20:
+            return int(stripped)
+        if _NUMBER.fullmatch(stripped) and float(stripped).is_integer():
+            return int(float(stripped))
+        raise ValueError(f"expected a whole number, got the text {cell[:40]!r}")
     if stripped not in _BOOLEANS:
         raise ValueError(f"expected true or false, got the text {cell[:40]!r}")
     return _BOOLEANS[stripped]

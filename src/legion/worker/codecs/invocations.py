@@ -13,8 +13,10 @@ import msgspec
 from legion.errors import InputError
 from legion.interface import result
 from legion.interface.model import Model
+from legion.interface.redaction import shown
 from legion.interface.table import Table
 from legion.wire import Call
+from legion.worker.cells import ARRAY_READERS
 from legion.worker.codecs.delimited import read_csv
 from legion.worker.codecs.request import Request, media_type, reader_for
 from legion.worker.free import objects_of
@@ -31,6 +33,8 @@ class Invocations:
         self._model = model
         self._rows = reader_for(model)
         self._objects = model.mode == "objects"
+        self._width = len(model.signature.inputs)
+        self._named = self._width > 0 and model.signature.named
         self._quick: Optional[QuickReader] = None
         if isinstance(self._rows, RowReader) and not self._objects:
             self._quick = QuickReader(self._rows, FORMS[0], FORMS[1:])
@@ -51,7 +55,7 @@ class Invocations:
             read = self._quick.read(call.body)
             if read is not None:
                 table, raw = read
-                return Request(table, None if raw is msgspec.UNSET else _params(parse_json(bytes(raw))))
+                return Request(table, None if raw is msgspec.UNSET else self._params(parse_json(bytes(raw))))
         return self._patient(parse_json(call.body))
 
     def _patient(self, document: Any) -> Request:
@@ -60,12 +64,10 @@ class Invocations:
         given = [form for form in FORMS if form in document]
         if len(given) != 1:
             got = ", ".join(given) if given else ", ".join(repr(key)[:40] for key in list(document)[:5]) or "nothing"
-            raise InputError(
-                f"the body must have exactly one of {', '.join(FORMS)}, and it has {got}", kind="syntax"
-            )
+            raise InputError(f"the body must have exactly one of {', '.join(FORMS)}, and it has {got}", kind="syntax")
         form = given[0]
         table = self._table(form, document[form])
-        return Request(table, _params(document.get("params")))
+        return Request(table, self._params(document.get("params")))
 
     def _table(self, form: str, data: Any) -> Table:
         if self._objects:
@@ -73,30 +75,45 @@ class Invocations:
         if form == "dataframe_split":
             return self._split(data)
         if form == "dataframe_records":
+            if not self._named and isinstance(data, list) and data and isinstance(data[0], list):
+                return self._rows.split(None, data)
             return self._rows.records(data)
+        return self._arrays(form, data)
+
+    def _arrays(self, form: str, data: Any) -> Table:
+        """`instances` and `inputs`: rows as objects, columns as lists, or rows as lists."""
+        objects = isinstance(data, list) and bool(data) and all(isinstance(item, dict) for item in data)
+        if self._width and not self._named and (objects or isinstance(data, dict)):
+            raise InputError(f"{form!r} must be a list of rows: the columns have no names")
         if isinstance(data, dict):
-            return self._rows.columns(data)
-        if isinstance(data, list) and data and all(isinstance(item, dict) for item in data):
-            return self._rows.records(data)
-        if self._rows.names is not None and len(self._rows.names) == 1 and isinstance(data, list):
-            return self._rows.split(None, [item if isinstance(item, list) else [item] for item in data])
-        if self._rows.names is not None:
+            return self._rows.columns(data, ARRAY_READERS)
+        if objects:
+            return self._rows.records(data, ARRAY_READERS)
+        flat = isinstance(data, list) and not any(isinstance(item, (list, dict)) for item in data)
+        if self._named and not (flat and self._width == 1):
             raise InputError(f"{form!r} must be a list of objects or an object of columns: the columns have names")
-        if isinstance(data, list) and data and not isinstance(data[0], list):
-            data = [[item] for item in data]
-        return self._rows.split(None, data)
+        if self._width == 1 and not isinstance(data, list):
+            data = [data]
+        return self._rows.split(None, data, ARRAY_READERS)
 
     def _split(self, data: Any) -> Table:
         if not isinstance(data, dict) or "data" not in data or set(data) - {"columns", "data", "index"}:
             raise InputError("'dataframe_split' must be an object with 'data' and, where wanted, 'columns' and 'index'")
+        table = self._rows.split(data.get("columns"), data["data"])
         index = data.get("index")
-        if index is not None and (not isinstance(index, list) or len(index) != len(data["data"])):
+        if index is not None and (not isinstance(index, list) or len(index) != table.n):
             raise InputError("'index' must be a list with one entry a row")
-        return self._rows.split(data.get("columns"), data["data"])
+        return table
 
     def _csv(self, body: bytes) -> Table:
         table = read_csv(self._rows, body)
         return _to_objects(table) if self._objects else table
+
+    def _params(self, params: Any) -> Optional[Dict[str, Any]]:
+        if params is not None and not isinstance(params, dict):
+            raise InputError("'params' must be an object of parameter names and values")
+        # Where parameters are declared, none of them means the defaults, however it is said.
+        return None if not params and self._model.signature.params is not None else params
 
     def encode(self, items: Any) -> bytes:
         """`{"predictions": …}`."""
@@ -106,22 +123,10 @@ class Invocations:
     def refuse(self, error: Exception) -> Tuple[int, bytes]:
         """MLflow's error object; the trace stays in the log."""
         status = 415 if isinstance(error, InputError) and error.kind == "media-type" else 400
-        message = str(error) if isinstance(error, InputError) else f"the model raised {_named(error)}"
-        return status, result.to_json(
-            {"error_code": "BAD_REQUEST", "message": message, "stack_trace": _named(error)}
-        )
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()[:2000]
-
-
-def _params(params: Any) -> Optional[Dict[str, Any]]:
-    if params is None or params == {}:
-        return None
-    if not isinstance(params, dict):
-        raise InputError("'params' must be an object of parameter names and values")
-    return params
+        text = shown(error)
+        named = f"{type(error).__name__}: {text}"
+        message = text if isinstance(error, InputError) else f"the model raised {named}"
+        return status, result.to_json({"error_code": "BAD_REQUEST", "message": message, "stack_trace": named})
 
 
 def _check_charset(parameters: Dict[str, str]) -> None:

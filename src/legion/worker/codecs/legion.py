@@ -12,6 +12,7 @@ import msgspec
 from legion.errors import InputError
 from legion.interface import result
 from legion.interface.model import Model
+from legion.interface.redaction import shown
 from legion.interface.table import Table
 from legion.wire import Call
 from legion.worker.codecs.request import Request, media_type, reader_for
@@ -48,9 +49,9 @@ class LegionRest:
             return Request(Table(None, len(objects), objects=objects))
         if not isinstance(document, dict) or "data" not in document:
             raise InputError('the body must be a JSON object like {"columns": [...], "data": [[...]]}', kind="syntax")
-        unknown = set(document) - {"columns", "data"}
+        unknown = sorted(set(document) - {"columns", "data"})
         if unknown:
-            raise InputError(f"unknown field {sorted(unknown)[0]!r}; send 'columns' and 'data'", kind="syntax")
+            raise InputError(f"unknown field {unknown[0][:60]!r}; send 'columns' and 'data'", kind="syntax")
         return Request(self._rows.split(document.get("columns"), document["data"]))
 
     def encode(self, items: Any) -> bytes:
@@ -67,6 +68,6 @@ class LegionRest:
         """400 for what cannot be read, 415 for the media type, 422 for what does not fit the signature."""
         if isinstance(error, InputError):
             status = {"syntax": 400, "media-type": 415}.get(error.kind, 422)
-            return status, result.to_json({"message": str(error), "row": error.row, "column": error.column})
-        text = str(error).encode("utf-8", "replace").decode()[:2000]
-        return 400, result.to_json({"message": f"Exception during prediction: {text}"})
+            column = None if error.column is None else shown(error.column)
+            return status, result.to_json({"message": shown(error), "row": error.row, "column": column})
+        return 400, result.to_json({"message": f"Exception during prediction: {shown(error)}"})

@@ -6,9 +6,9 @@ from typing import Any, Dict, NamedTuple, Optional, Protocol, Tuple, Union
 
 from legion.interface.model import Model
 from legion.interface.table import Table
+from legion.wire import Call
 from legion.worker.free import FreeReader
 from legion.worker.rows import RowReader
-from legion.wire import Call
 
 Reader = Union[RowReader, FreeReader]
 

@@ -1,0 +1,91 @@
+"""Both servers' answers to every case: MLflow's own scoring server, and Legion's worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from request_cases import all_cases
+from scoring_case import JSON, Case
+from scoring_client import Answer, Client
+from scoring_models import build_all
+
+from legion import wire
+from legion.artifact.plan import read_mlmodel
+from legion.worker import proof
+from legion.worker.batch import Answerer
+
+
+@pytest.fixture(scope="session")
+def scoring_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Name → folder of every model."""
+    return build_all(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def cases() -> list[Case]:
+    """Every request."""
+    return all_cases()
+
+
+@pytest.fixture(scope="session")
+def mlflow_answers(
+    scoring_models: dict[str, Path], cases: list[Case], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Answer]:
+    """Case → what MLflow's server answered, a real process on a real socket."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        script = Path(__file__).parent / "reference_server.py"
+        with (tmp_path_factory.mktemp("reference") / "log.txt").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(script), str(sock.fileno()), *map(str, scoring_models.values())],
+                pass_fds=[sock.fileno()],
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"listening\n"
+            client = Client(*sock.getsockname())
+            return {case.name: client.post(f"/{case.model}/invocations", case) for case in cases}
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def worker_answers(folders: dict[str, Path], cases: Iterable[Case]) -> dict[str, Answer]:
+    """Case → what a worker answers, without the process around it: there are a hundred models."""
+    answerers: dict[str, Answerer] = {}
+    answers = {}
+    for case in cases:
+        if case.model not in answerers:
+            folder = folders[case.model]
+            flavors, signature = read_mlmodel(folder)
+            plan = wire.Plan("probe", "1", str(folder), "pyfunc", signature=signature, flavors=flavors)
+            answerers[case.model] = Answerer(proof.prove(plan).model, merges=False)
+        content_type = None if case.content_type == JSON else case.content_type
+        reply = answerers[case.model].answer([wire.Call(wire.MLFLOW, case.body, content_type)])[0]
+        answers[case.name] = Answer(reply.status, bytes(reply.body))
+    return answers
+
+
+@pytest.fixture(scope="session")
+def legion_answers(scoring_models: dict[str, Path], cases: list[Case]) -> dict[str, Answer]:
+    """Case → what Legion's worker answered."""
+    logging.getLogger("legion.worker").setLevel(logging.CRITICAL)
+    folder = Path.cwd()
+    path = list(sys.path)
+    try:
+        return worker_answers(scoring_models, cases)
+    finally:
+        os.chdir(folder)
+        sys.path[:] = path
+        logging.getLogger("legion.worker").setLevel(logging.NOTSET)
