@@ -177,7 +177,8 @@ def test_a_hanging_worker_is_replaced(server):
     assert server.workers() != before
 
 
-def test_a_crashed_worker_is_started_again_and_only_the_culprit_fails(server):
+def test_a_crashed_worker_is_started_again_and_only_the_culprit_fails(start_server, gppi_folder):
+    server = start_server(gppi_folder(PROBE, golden=GOLDEN), "--env", "local")
     before = server.workers()
     with ThreadPoolExecutor(8) as callers:
         bodies = [rows((i, -2 if i == 3 else 1)) for i in range(8)]
@@ -263,3 +264,70 @@ def test_metrics_count_what_happened(server):
     assert after["legion_requests_total", "400"] == before["legion_requests_total", "400"] + 1
     assert after["legion_rows_total", None] == before["legion_rows_total", None] + 2
     assert after["legion_workers", None] == 1
+
+
+def _raw(server, *parts, answers):
+    """Send these bytes one read after another on one connection and read so many answers."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        for part in parts:
+            sock.sendall(part)
+        out, stream = [], sock.makefile("rb")
+        for _ in range(answers):
+            status = int(stream.readline().split()[1])
+            headers = dict(iter(lambda: stream.readline().decode().rstrip().partition(": ")[::2], ("", "")))
+            out.append((status, json.loads(stream.read(int(headers["content-length"])).strip() or "null")))
+        return out
+
+
+def _request(value, path="/invocations", extra=""):
+    body = json.dumps(rows((value, 1))).encode()
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def test_pipelined_requests_are_answered_in_their_order(server):
+    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    burst = _request(1) + _request(2) + ping + _request(3, "/api/model/invoke")
+    (a, b, pong) = _raw(server, burst, answers=3)
+    assert (a[1], b[1], pong[0]) == ({"predictions": [{"sum": 2.0}]}, {"predictions": [{"sum": 3.0}]}, 200)
+    many = _raw(server, b"".join(_request(i) for i in range(40)), answers=40)
+    assert [answer["predictions"][0]["sum"] for _, answer in many] == [i + 1.0 for i in range(40)]
+
+
+def test_a_request_in_many_small_pieces(server):
+    request = _request(5)
+    pieces = [request[i : i + 1] for i in range(len(request))]
+    assert _raw(server, *pieces, answers=1) == [(200, {"predictions": [{"sum": 6.0}]})]
+
+
+def test_a_caller_who_waits_to_be_asked_for_the_body(server):
+    request = _request(5, extra="Expect: 100-continue\r\n")
+    head, _, body = request.partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(head + b"\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 100")
+        sock.sendall(body)
+        assert b"6.0" in sock.recv(4096)
+
+
+def test_a_caller_who_dawdles_with_the_body_is_let_go(server):
+    head = _request(5).partition(b"{")[0]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(head + b"{")
+        assert b" 408 " in sock.recv(4096).split(b"\r\n")[0]
+
+
+def test_a_connection_closes_when_asked(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(_request(5, extra="Connection: close\r\n"))
+        received = b""
+        while part := sock.recv(4096):
+            received += part
+    assert b"connection: close" in received.lower()
+    assert received.endswith(b'{"predictions":[{"sum":6.0}]}')
+
+
+def test_predictions_go_the_short_way(server):
+    # uvicorn may change what direct.py overrides; then serving goes on by ASGI, slower, and this says so.
+    from legion.gateway import direct
+
+    assert direct.AVAILABLE

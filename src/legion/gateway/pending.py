@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from legion.wire import Call, Reply
+
+# ASGI's; None where the connection itself says when its caller leaves.
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Left(Exception):
@@ -30,7 +34,7 @@ class Pending:
     __slots__ = ("alone", "arrived", "attempts", "call", "deadline", "future", "receive", "sent", "watcher")
 
     def __init__(
-        self, call: Call, future: asyncio.Future[Reply], receive: Any, arrived: float, deadline: float
+        self, call: Call, future: asyncio.Future[Reply], receive: Receive | None, arrived: float, deadline: float
     ) -> None:
         self.call = call
         self.future = future
@@ -50,11 +54,11 @@ class Pending:
     def watch(self) -> None:
         """Notice a caller who leaves while waiting. Costs a task, so only those that wait long get one."""
         if self.watcher is None and self.receive is not None:
-            self.watcher = asyncio.get_running_loop().create_task(self._watch())
+            self.watcher = asyncio.get_running_loop().create_task(self._watch(self.receive))
             self.future.add_done_callback(self._unwatch)
 
-    async def _watch(self) -> None:
-        message = await self.receive()
+    async def _watch(self, receive: Receive) -> None:
+        message = await receive()
         if message["type"] == "http.disconnect":
             self.fail(Left())
 

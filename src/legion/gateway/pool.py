@@ -10,13 +10,12 @@ import asyncio
 import logging
 from collections import deque
 from pathlib import Path
-from typing import Any
 
 from legion import wire
 from legion.errors import LegionError
 from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
-from legion.gateway.pending import Crashed, Pending, TooLate
+from legion.gateway.pending import Crashed, Pending, Receive, TooLate
 from legion.gateway.slot import Slot
 from legion.replica import Replica
 
@@ -95,7 +94,7 @@ class Pool:
             self._sweeper.cancel()
         await asyncio.gather(*(slot.replica.stop() for slot in self._slots if slot.replica is not None))
 
-    def submit(self, call: wire.Call, receive: Any) -> Pending:
+    def submit(self, call: wire.Call, receive: Receive | None) -> Pending:
         """Queue a request; await its `future`. Raises QueueFull."""
         if len(self._queue) >= self.limits.queue:
             raise QueueFull

@@ -44,11 +44,9 @@ class Refusal(Exception):
         return cls(503, "the model's process ended while answering this request", 1)
 
     @property
-    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+    def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that go with it."""
-        if self.retry_after is None:
-            return (_JSON,)
-        return _JSON, (b"retry-after", b"%d" % self.retry_after)
+        return [_JSON] if self.retry_after is None else [_JSON, (b"retry-after", b"%d" % self.retry_after)]
 
     def body(self, protocol: int) -> bytes:
         """The error object of the protocol."""

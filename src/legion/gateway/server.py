@@ -18,6 +18,7 @@ from legion.errors import OutsideError, UsageError
 from legion.gateway.app import Gateway
 from legion.gateway.control import Control
 from legion.gateway.deployment import Deployment, Served
+from legion.gateway.direct import protocol_for
 
 # Starting several models at once must not starve each of the processor.
 _STARTS_AT_ONCE = 2
@@ -72,7 +73,7 @@ async def _run(served: Sequence[Served], sock: socket.socket, on_ready: OnReady)
         uvicorn.Config(
             gateway,
             loop="none",
-            http="httptools",
+            http=protocol_for(gateway),
             ws="none",
             lifespan="off",
             access_log=False,

@@ -1,0 +1,99 @@
+"""The short way in: a prediction whose whole request came in one read is queued straight from the parser.
+
+No task, no ASGI messages; all else (larger bodies, slow callers, every other path) goes uvicorn's way. What
+this overrides is checked when it is imported, so a uvicorn without it is served by ASGI alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from legion.gateway.app import Gateway
+from legion.gateway.exchange import Exchange
+from legion.gateway.pending import Left
+from legion.gateway.pool import QueueFull
+from legion.gateway.refusal import Refusal
+from legion.wire import Reply
+
+AVAILABLE = hasattr(HttpToolsProtocol, "_start_asgi_task")
+
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 connection with a shorter path to the queue."""
+
+    gateway: Gateway
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._undecided: tuple[Any, Any] | None = None
+        self._exchange: Exchange | None = None
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        # Asked when the headers are there; whether the body is too shows when the read is parsed.
+        if self._undecided is None and self.gateway.route(cycle.scope) is not None:
+            self._undecided = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        while self._undecided is not None:
+            cycle, app = self._undecided
+            self._undecided = None
+            if cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing():
+                super()._start_asgi_task(cycle, app)
+            else:
+                self._predict(cycle)
+
+    def _predict(self, cycle: Any) -> None:
+        route = self.gateway.route(cycle.scope)
+        assert route is not None
+        exchange = Exchange(cycle.scope["headers"], *route)
+        try:
+            pending = exchange.submit(bytes(cycle.body), None)
+        except (Refusal, QueueFull) as reason:
+            self._answer(cycle, exchange, reason)
+        else:
+            self._exchange = exchange
+            pending.future.add_done_callback(partial(self._settled, cycle, exchange))
+
+    def _settled(self, cycle: Any, exchange: Exchange, future: asyncio.Future[Reply]) -> None:
+        self._exchange = None
+        self._answer(cycle, exchange, future.exception() or future.result())
+
+    def _answer(self, cycle: Any, exchange: Exchange, settled: Reply | BaseException) -> None:
+        answer = exchange.answer(settled)
+        if answer is None or cycle.disconnected or self.transport.is_closing():
+            return
+        status, headers, body = answer
+        parts = [_STATUS_LINES[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n", body) if cycle.keep_alive else (b"connection: close\r\n\r\n", body)
+        self.transport.write(b"".join(parts))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        # A request that the caller had pipelined behind this one.
+        if self._undecided is not None:
+            self.data_received(b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._exchange is not None and self._exchange.pending is not None:
+            self._exchange.pending.fail(Left())
+
+
+def protocol_for(gateway: Gateway) -> type[asyncio.Protocol] | str:
+    """The protocol class for this gateway, or uvicorn's own where the short way is not to be had."""
+    if not AVAILABLE:
+        return "httptools"
+    return type("GatewayProtocol", (DirectProtocol,), {"gateway": gateway})

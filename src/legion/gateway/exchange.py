@@ -1,0 +1,98 @@
+"""One prediction's way through the gateway: what its headers say, its place in the queue, its answer.
+
+Shared by the two ways in: the ASGI application (app.py) and the shorter one under it (direct.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+
+from legion import wire
+from legion.gateway.deployment import Deployment
+from legion.gateway.pending import Crashed, Left, Pending, Receive, TooLate
+from legion.gateway.pool import QueueFull
+from legion.gateway.refusal import Refusal
+
+Headers = list[tuple[bytes, bytes]]
+Answer = tuple[int, Headers, bytes]
+
+_JSON = (b"content-type", b"application/json")
+# Made ids are unique to this process and count up.
+_PREFIX = secrets.token_hex(6).encode()
+_count = itertools.count()
+
+
+def too_large(limit: int) -> Refusal:
+    """The refusal of a body of more than so many bytes."""
+    return Refusal(413, f"the body is over the limit of {limit} bytes; send fewer rows at a time")
+
+
+class Exchange:
+    """Made from a request's headers; `submit` with the body, then `answer` when that is settled."""
+
+    __slots__ = ("began", "content_type", "deployment", "encoding", "length", "pending", "protocol", "request_id")
+
+    def __init__(self, headers: Headers, deployment: Deployment, protocol: int) -> None:
+        self.deployment = deployment
+        self.protocol = protocol
+        self.began = deployment.pool.now()
+        self.pending: Pending | None = None
+        self.content_type: str | None = None  # plain JSON
+        self.encoding: str | None = None
+        self.length = -1
+        self.request_id = b""
+        for name, value in headers:
+            if name == b"content-type":
+                if value != b"application/json":
+                    self.content_type = value.decode("latin-1")
+            elif name == b"content-length":
+                self.length = int(value)
+            elif name in (b"x-request-id", b"request-id"):
+                self.request_id = value
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                self.encoding = value.decode("latin-1")[:40]
+        if not self.request_id or len(self.request_id) > 128:
+            self.request_id = b"%b-%x" % (_PREFIX, next(_count))
+
+    def submit(self, body: bytes, receive: Receive | None) -> Pending:
+        """Queue the body. Raises Refusal or QueueFull."""
+        limit = self.deployment.pool.limits.max_body
+        if len(body) > limit:
+            raise too_large(limit)
+        if self.encoding is not None:
+            raise Refusal(415, f"the content encoding {self.encoding!r} is not read here; send the body as it is")
+        call = wire.Call(self.protocol, body, self.content_type)
+        self.pending = self.deployment.pool.submit(call, receive)
+        return self.pending
+
+    def answer(self, settled: wire.Reply | BaseException) -> Answer | None:
+        """Status, headers and body for a reply or for the reason that there is none; None if the caller left."""
+        meter = self.deployment.meter
+        seconds = self.deployment.pool.now() - self.began
+        if isinstance(settled, wire.Reply):
+            meter.rows += settled.rows
+            status, body = settled.status, settled.body
+            kind = _JSON if settled.content_type is None else (b"content-type", settled.content_type.encode())
+            headers = [kind, self._timing(settled)]
+        elif isinstance(settled, Left):
+            meter.answer(499, seconds)
+            return None
+        elif isinstance(settled, (Refusal, QueueFull, TooLate, Crashed)):
+            refusal = Refusal.of(settled, self.deployment.pool.limits)
+            status, body, headers = refusal.status, refusal.body(self.protocol), refusal.headers
+        else:
+            raise settled
+        meter.answer(status, seconds)
+        headers += (b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id)
+        headers += self.deployment.headers
+        return status, headers, body
+
+    def _timing(self, reply: wire.Reply) -> tuple[bytes, bytes]:
+        assert self.pending is not None
+        queued = (self.pending.sent - self.pending.arrived) * 1e3
+        worked = reply.decode_us / 1e3, reply.predict_us / 1e3, reply.encode_us / 1e3
+        return b"server-timing", b"queue;dur=%.3f, decode;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % (
+            queued,
+            *worked,
+        )
