@@ -14,7 +14,6 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import ElasticNet
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import train_test_split
-
 from wine_data import COLUMNS, TARGET, load
 
 
@@ -39,9 +38,7 @@ def regressor(options: argparse.Namespace) -> RegressorMixin:
 
 def requirements() -> list[str]:
     """What the logged model needs, at the versions that trained it."""
-    return [
-        f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
-    ]
+    return [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")]
 
 
 def trusted(options: argparse.Namespace) -> dict[str, list[str]]:
@@ -77,9 +74,7 @@ def main() -> None:
             pip_requirements=requirements(),
             **trusted(options),
         )
-    print(
-        f"{options.model} on {len(train)} wines:", *(f"{name}={value:.3f}" for name, value in metrics.items())
-    )
+    print(f"{options.model} on {len(train)} wines:", *(f"{name}={value:.3f}" for name, value in metrics.items()))
 
 
 if __name__ == "__main__":

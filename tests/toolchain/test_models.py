@@ -88,5 +88,5 @@ def test_several_models_are_listed_with_the_option_that_picks_one() -> None:
     with pytest.raises(TrainingError, match=r"a, b; .*--model NAME"):
         choose(models, None)
     assert choose(models, "b") == models[1]
-    with pytest.raises(TrainingError, match="no model named 'c'.*a, b"):
+    with pytest.raises(TrainingError, match=r"no model named 'c'.*a, b"):
         choose(models, "c")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ def reference_answers(
     """
     calls = [Call(MLFLOW, json.dumps(request).encode()) for request in requests]
 
-    def answers(_: int) -> list[Any]:
+    def answers() -> list[Any]:
         replies = ask(plan, python, calls, timeout=_TIMEOUT)[1]
         return [json.loads(reply.body) if reply.status == 200 else None for reply in replies]
 
     # Two processes and not two calls: what is drawn when the model is loaded shows only so.
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(answers, range(2))
+    other_answers = _in_background(answers)
+    first, second = answers(), other_answers.result()
     cases = [
         (request, one, other)
         for request, one, other in zip(requests, first, second, strict=True)
@@ -46,6 +47,20 @@ def reference_answers(
         cases=tuple(Case(request, one) for request, one, _ in cases),
         deterministic=all(_same(one, other) for _, one, other in cases),
     )
+
+
+def _in_background(call: Callable[[], list[Any]]) -> Future[list[Any]]:
+    """The call in a thread that an interrupt need not wait for, as it would for a pool's."""
+    future: Future[list[Any]] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _same(one: Any, other: Any) -> bool:
