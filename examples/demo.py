@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "build" / "demo"
 LEGION = Path(sys.executable).parent / "legion"
 PORT = 1234
-COLUMNS = ["fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide", "total sulfur dioxide", "density", "pH", "sulphates", "alcohol"]
+COLUMNS = (
+    "fixed acidity,volatile acidity,citric acid,residual sugar,chlorides,free sulfur dioxide,"
+    "total sulfur dioxide,density,pH,sulphates,alcohol"
+).split(",")
 BODY = json.dumps(
     {"dataframe_split": {"columns": COLUMNS, "data": [[6.2, 0.66, 0.48, 1.2, 0.029, 29, 75, 0.98, 3.33, 0.39, 12.8]]}}
 )
