@@ -13,11 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import numpy as np
+
 from legion.errors import InputError, WorkerError
+from legion.interface import result
 from legion.interface.table import Table
 from legion.signature import SCALARS, Field, Signature
 from legion.wire import Plan
 
+DTYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
 # How descriptions in the wild name their types → the signature's names.
 _TYPES = {
     "number": "double",
@@ -60,13 +64,46 @@ class Gppi:
     def predict(self, table: Table, params: Optional[Dict[str, Any]]) -> Any:
         """Call the module; objects are validated by the declared pydantic model, if there is one."""
         if self.mode == "objects":
-            return self._predict(self._objects(table.objects or []))
-        matrix = table.block if table.block is not None else table.rows
+            return self._serialised(self._predict(self._objects(table.objects or [])))
         names = None if table.names is None else list(table.names)
-        return _named(self._predict(_array(matrix), provided_columns_names=names))
+        raw = _named(self._predict(self._matrix(table), provided_columns_names=names), table.n)
+        return self._serialised(raw)
+
+    def _matrix(self, table: Table) -> Any:
+        """The argument of predict_on_matrix: of one numeric type where the columns allow it, else of objects.
+
+        The type comes from the signature where there is one, so that it is the same whatever rows are merged.
+        """
+        if table.block is not None:
+            return table.block
+        kinds = {field.type for field in self.signature.inputs}
+        rows = table.rows or []
+        width = len(rows[0]) if rows else len(table.names or self.signature.inputs)
+        if kinds and kinds <= set(DTYPES):
+            dtype = np.result_type(*(np.dtype(DTYPES[kind]) for kind in kinds))
+            return table.matrix(dtype).reshape(table.n, width)
+        found = {type(value) for row in rows for value in row}
+        if rows and not kinds and (found <= {int, float} or found in ({bool}, {str})):
+            return np.array(rows)
+        matrix = np.empty((table.n, width), dtype=object)
+        for i, row in enumerate(rows):
+            matrix[i] = row
+        return matrix
+
+    def _serialised(self, raw: Any) -> Any:
+        """The values as the module's own JSON encoder class writes them, where it declares one."""
+        if self._serializer is None:
+            return raw
+        try:
+            text = json.dumps(raw, cls=self._serializer)
+        except TypeError:
+            # The class need not know arrays and frames.
+            text = json.dumps(result.items_of(raw), cls=self._serializer)
+        return json.loads(text)
 
     def _objects(self, objects: List[Any]) -> List[Any]:
-        validate = getattr(self._input_type, "model_validate", None)
+        # pydantic 2, then 1.
+        validate = getattr(self._input_type, "model_validate", None) or getattr(self._input_type, "parse_obj", None)
         if validate is None:
             return objects
         checked = []
@@ -87,10 +124,8 @@ class Gppi:
         return self._info if isinstance(self._info, dict) and "openapi" in self._info else None
 
     def encode(self, value: Any) -> Optional[bytes]:
-        """By the module's own JSON encoder class, where it declares one."""
-        if self._serializer is None:
-            return None
-        return json.dumps(value, cls=self._serializer, allow_nan=False).encode()
+        """The module's own JSON encoder has been at work in `predict` already."""
+        return None
 
     def object_schemas(self) -> Tuple[Optional[Dict[str, Any]], Optional[Dict[str, Any]]]:
         """JSON Schemas of the declared input and output objects, where they are pydantic models."""
@@ -115,32 +150,45 @@ def load(plan: Plan) -> Gppi:
     return Gppi(module, plan.signature)
 
 
-def _array(matrix: Any) -> Any:
-    # The documented argument is a matrix; numpy gives it one type, or object where columns are mixed.
-    import numpy as np  # noqa: PLC0415
+def _named(raw: Any, n: int) -> Any:
+    """A (matrix, column names) pair, or a Series that has a name, as one dict a row; anything else as rows.
 
-    if isinstance(matrix, np.ndarray):
-        return matrix
-    kinds = {type(value) for row in matrix for value in row}
-    return np.array(matrix, dtype=None if kinds <= {int, float} or len(kinds) == 1 else object)
+    Raises ValueError where the names do not fit, or there are not `n` rows.
+    """
+    matrix, names = raw if _is_pair(raw) else (raw, None)
+    if hasattr(matrix, "to_frame") and not hasattr(matrix, "columns"):
+        names = [matrix.name] if names is None and isinstance(matrix.name, str) else names
+        matrix = matrix.to_numpy()
+    if names is not None and hasattr(matrix, "columns"):
+        matrix = matrix.to_numpy()
+    rows = _rows(matrix)
+    if len(rows) != n:
+        raise ValueError(f"the model gave {len(rows)} answers for {n} rows")
+    if names is None:
+        return rows
+    rows = [row if isinstance(row, list) else [row] for row in rows]
+    wrong = next((row for row in rows if len(row) != len(names)), None)
+    if wrong is not None:
+        raise ValueError(f"the model gave {len(names)} column names for {len(wrong)} columns")
+    return [dict(zip(names, row)) for row in rows]
 
 
-def _named(raw: Any) -> Any:
-    """A (matrix, column names) pair as one dict a row; anything else as it is."""
-    if isinstance(raw, tuple) and len(raw) == 2 and _is_names(raw[1]):
-        matrix, names = raw
-        if hasattr(matrix, "tolist"):
-            matrix = matrix.tolist()
-        elif hasattr(matrix, "to_numpy"):
-            matrix = matrix.to_numpy().tolist()
-        elif hasattr(matrix, "toarray"):
-            matrix = matrix.toarray().tolist()
-        return [dict(zip(names, row if isinstance(row, (list, tuple)) else [row])) for row in matrix]
-    return raw
+def _rows(matrix: Any) -> List[Any]:
+    """The rows of any kind of matrix; their cells may still be anything."""
+    if isinstance(matrix, (list, tuple)):
+        return [list(row) if isinstance(row, (tuple, np.ndarray)) else row for row in matrix]
+    rows = result.items_of(matrix)
+    return rows if isinstance(rows, list) else [rows]
 
 
-def _is_names(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(name, str) for name in value)
+def _is_pair(raw: Any) -> bool:
+    if not (isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[1], (list, tuple)) and raw[1]):
+        return False
+    if not all(isinstance(name, str) for name in raw[1]):
+        return False
+    # Two rows of text look like it, but for the first one, which is no matrix.
+    flat = isinstance(raw[0], (list, tuple)) and not any(isinstance(row, (list, tuple, np.ndarray)) for row in raw[0])
+    return not flat or len(raw[1]) == 1
 
 
 def _optional(module: Any, *names: str) -> Any:
@@ -161,7 +209,7 @@ def _object_type(module: Any, name: str) -> Any:
 
 
 def _json_schema(declared: Any) -> Optional[Dict[str, Any]]:
-    schema = getattr(declared, "model_json_schema", None)
+    schema = getattr(declared, "model_json_schema", None) or getattr(declared, "schema", None)
     return schema() if callable(schema) else None
 
 

@@ -53,6 +53,9 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if hasattr(value, "model_dump"):
         return plain(value.model_dump())
+    if hasattr(value, "__fields__") and hasattr(value, "dict"):
+        # pydantic 1
+        return plain(value.dict())
     if isinstance(value, _PLAIN):
         return value
     raise TypeError(f"the model returned a {type(value).__name__}, which JSON cannot hold")

@@ -34,6 +34,8 @@ class QuickReader:
         self._key = key
         self._orders: Dict[bytes, Any] = {}
         self._width = len(rows.kinds)
+        # The decoder's types go by position: in another order they hold only where all are the same.
+        self._uniform = rows.uniform
         self._decode = None if rows.quick_row is None else msgspec.json.Decoder(_body_type(rows, key, rivals)).decode
         self._blocks = simdjson is not None and bool(rows.kinds) and set(rows.kinds) <= {"double"}
 
@@ -82,7 +84,9 @@ class QuickReader:
             fields, reorder = self._rows.order(names)
         except InputError:
             return _UNREADABLE
-        return reorder if len(fields) == self._width else _UNREADABLE
+        if len(fields) != self._width or (reorder is not None and not self._uniform):
+            return _UNREADABLE
+        return reorder
 
     def _read_block(self, body: bytes) -> Optional[Table]:
         """A large body's numbers straight into one float64 block."""

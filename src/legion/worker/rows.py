@@ -45,6 +45,7 @@ class RowReader:
         self._position = {field.name: i for i, field in enumerate(self.fields)} if self.named else {}
         self.kinds = tuple(field.type for field in self.fields)
         self.quick_row = self._quick_row()
+        self.uniform = len({_QUICK_TYPES.get(kind) for kind in self.kinds}) == 1
         self._numbers_only = set(self.kinds) <= {"double", "float"}
         self._ranges = [(i, _RANGES[kind]) for i, kind in enumerate(self.kinds) if kind in _RANGES]
         self._texts = [i for i, kind in enumerate(self.kinds) if kind == "string"]

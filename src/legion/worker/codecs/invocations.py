@@ -139,11 +139,26 @@ def _check_charset(parameters: Dict[str, str]) -> None:
 
 def _objects(form: str, data: Any) -> Table:
     if form == "dataframe_split":
-        if not isinstance(data, dict) or not isinstance(data.get("columns"), list) or "data" not in data:
-            raise InputError("'dataframe_split' must be an object with 'columns' and 'data'")
-        data = [dict(zip(data["columns"], row)) for row in data["data"]]
+        data = _records(data)
     objects = objects_of(data)
     return Table(None, len(objects), objects=objects)
+
+
+def _records(split: Any) -> List[Any]:
+    columns = split.get("columns") if isinstance(split, dict) else None
+    rows = split.get("data") if isinstance(split, dict) else None
+    if (
+        not isinstance(columns, list)
+        or not all(isinstance(name, str) for name in columns)
+        or not isinstance(rows, list)
+    ):
+        raise InputError(
+            "'dataframe_split' must be an object with 'columns', a list of names, and 'data', a list of rows"
+        )
+    for number, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise InputError(f"row {number}: {len(columns)} values expected, one a column", row=number)
+    return [dict(zip(columns, row)) for row in rows]
 
 
 def _to_objects(table: Table) -> Table:
