@@ -49,7 +49,7 @@ def read_mlmodel(folder: Path) -> tuple[dict[str, Any], Signature]:
     """The flavors and the signature of the MLmodel file in `folder`. Raises ArchiveError."""
     path = folder / "MLmodel"
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
         signature = from_mlflow(
             document.get("signature"), from_type_hints=bool(document.get("is_signature_from_type_hint"))
         )

@@ -43,15 +43,19 @@ def resolve(text: str, *, env: str, cache: Path, say: Say) -> Resolved:
 
 def _from_path(path: Path, *, env: str, cache: Path, say: Say) -> Resolved:
     if path.is_file():
-        return _from_folder(unpacked(open_artifact(path), cache), env=env, cache=cache, say=say)
+        return _from_artifact(path, env=env, cache=cache, say=say)
     if not path.is_dir():
         raise UsageError(f"there is no model at {path}; give an artifact, a model folder or models:/NAME@ALIAS")
     if _manifest_in(path) is not None:
         return _from_folder(path, env=env, cache=cache, say=say)
     if (path / "MLmodel").is_file():
-        exported = _exported(path, env=env, cache=cache, say=say)
-        return _from_folder(unpacked(open_artifact(exported), cache), env=env, cache=cache, say=say)
+        packed = _packed(path, path.resolve().name, env=env, cache=cache, say=say)
+        return _from_artifact(packed, env=env, cache=cache, say=say)
     raise UsageError(f"{path} holds neither {manifest.FILE_NAME} nor MLmodel; give a model's own folder")
+
+
+def _from_artifact(path: Path, *, env: str, cache: Path, say: Say) -> Resolved:
+    return _from_folder(unpacked(open_artifact(path), cache), env=env, cache=cache, say=say)
 
 
 def _from_folder(folder: Path, *, env: str, cache: Path, say: Say) -> Resolved:
@@ -91,45 +95,30 @@ def _example(folder: Path) -> dict[str, Any] | None:
     return request
 
 
-def _exported(folder: Path, *, env: str, cache: Path, say: Say) -> Path:
-    """A plain MLflow model folder as an artifact in the cache, made once for the same files."""
-    # Needs the extra `mlflow`, so it is imported where it is wanted.
-    from legion.toolchain.export import export  # noqa: PLC0415
-
-    stamp = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        status = file.stat()
-        stamp.update(f"{file.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    out = cache / "exports" / f"{stamp.hexdigest()}.zip"
-    if not out.is_file():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        say(f"packing {folder.name} with its golden answers, once")
-        export(folder, name=None, version=None, out=out, env=env, cache=cache, say=say)
-    return out
-
-
 def _pulled(reference: Reference, *, env: str, cache: Path, say: Say) -> Resolved:
+    # Needs the extra `mlflow`, so it is imported where it is wanted.
     from legion.registry.store import pull  # noqa: PLC0415
 
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pull-", dir=cache) as into:
         say(f"fetching {reference.text}")
         folder = pull(reference, Path(into))
-        if _manifest_in(folder) is None:
-            exported = _exported(folder, env=env, cache=cache, say=say)
-        else:
-            exported = _packed(folder, cache)
-        return _from_folder(unpacked(open_artifact(exported), cache), env=env, cache=cache, say=say)
+        name = reference.name or reference.text.rsplit("/", 1)[-1]
+        return _from_artifact(_packed(folder, name, env=env, cache=cache, say=say), env=env, cache=cache, say=say)
 
 
-def _packed(folder: Path, cache: Path) -> Path:
-    """A pulled artifact tree, packed again: the same bytes, so the same place in the cache."""
-    from legion.artifact.archive import pack  # noqa: PLC0415
+def _packed(folder: Path, name: str, *, env: str, cache: Path, say: Say) -> Path:
+    """A model folder as an artifact in the cache, with its golden answers, made once for the same content."""
+    from legion.toolchain.export import Wish  # noqa: PLC0415
+    from legion.toolchain.packing import make_from_folder  # noqa: PLC0415
 
-    source = _manifest_in(folder)
-    assert source is not None
-    described = manifest.parse(source.read_bytes(), source.name)
-    out = cache / "exports" / f"{folder.parent.name}.zip"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pack(folder, described, out)
+    stamp = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        stamp.update(f"{path.relative_to(folder)}\0{content}\0".encode())
+    out = cache / "exports" / f"{stamp.hexdigest()}.zip"
+    if not out.is_file():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        make_from_folder(folder, Wish(out=out, env=env), fallback_name=name, cache=cache, say=say)
     return out
