@@ -19,8 +19,21 @@ from legion.wire import Plan
 # scikit-learn's regressors whose prediction is `X @ coef_.T + intercept_` and nothing else. By name and exact
 # class: what a subclass adds could show on other rows than the golden ones.
 _LINEAR = frozenset(
-    "LinearRegression Ridge RidgeCV Lasso LassoCV LassoLars LassoLarsCV ElasticNet ElasticNetCV Lars LarsCV "
-    "HuberRegressor TheilSenRegressor".split()
+    [
+        "LinearRegression",
+        "Ridge",
+        "RidgeCV",
+        "Lasso",
+        "LassoCV",
+        "LassoLars",
+        "LassoLarsCV",
+        "ElasticNet",
+        "ElasticNetCV",
+        "Lars",
+        "LarsCV",
+        "HuberRegressor",
+        "TheilSenRegressor",
+    ]
 )
 _DTYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32"}
 
