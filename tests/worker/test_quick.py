@@ -18,12 +18,13 @@ from legion.worker.rows import RowReader, parse_json
 
 KINDS = ("double", "float", "long", "integer", "boolean", "string")
 # JSON texts of one cell, near every border.
-CELLS = (
-    "0 -0 1 -1 1.0 -0.0 0.1 1.5 1e3 1E-7 1e999 -1e999 1e-999 5e-324 1.7976931348623157e308 2147483647 2147483648"
-    " -2147483649 9007199254740993 9223372036854775807 9223372036854775808 -9223372036854775809"
-    " 18446744073709551615 18446744073709551616 1.8446744073709552e19 01 +1 .5 1. 1_0 NaN Infinity -Infinity nan null"
-    ' true false True "" "a" "1" "\\u00e9" "\\ud800" "\\ud83d\\ude00" "[" "a,b" [] [1] [1,2] {} {"a":1} {"a":[1]}'
-).split() + ["1" * 400, "1" * 5000, "0." + "3" * 400]
+_CELLS = """
+    0 -0 1 -1 1.0 -0.0 0.1 1.5 1e3 1E-7 1e999 -1e999 1e-999 5e-324 1.7976931348623157e308 2147483647 2147483648
+    -2147483649 9007199254740993 9223372036854775807 9223372036854775808 -9223372036854775809 18446744073709551615
+    18446744073709551616 1.8446744073709552e19 01 +1 .5 1. 1_0 NaN Infinity -Infinity nan null true false True
+    "" "a" "1" "\\u00e9" "\\ud800" "\\ud83d\\ude00" "[" "a,b" [] [1] [1,2] {} {"a":1} {"a":[1]}
+"""
+CELLS = [*_CELLS.split(), "1" * 400, "1" * 5000, "0." + "3" * 400]
 
 numbers = st.one_of(
     st.integers(-(2**70), 2**70).map(str),
@@ -41,7 +42,7 @@ def signatures(draw: st.DrawFn) -> Signature:
     if draw(st.booleans()):
         kinds = [kinds[0]] * len(kinds)
     named = draw(st.booleans())
-    names = "a b [ é".split() if named else [None] * 4
+    names = ["a", "b", "[", "é"] if named else [None] * 4
     return Signature(tuple(Field(n, k, draw(st.booleans()) or not named) for n, k in zip(names, kinds, strict=False)))
 
 

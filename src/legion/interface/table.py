@@ -61,7 +61,8 @@ def concatenate(tables: List[Table]) -> Table:
         return Table(first.names, n, rows=list(chain.from_iterable(t.rows or () for t in tables)))
     if first.objects is not None:
         return Table(first.names, n, objects=list(chain.from_iterable(t.objects or () for t in tables)))
-    dtype = next(t.block.dtype for t in tables if t.block is not None)
+    # Rows are of Python's floats; nobody's values are narrowed to another's type.
+    dtype = np.result_type(*(np.float64 if t.block is None else t.block.dtype for t in tables))
     return Table(first.names, n, block=np.concatenate([t.matrix(dtype) for t in tables]))
 
 

@@ -80,7 +80,8 @@ class Answerer:
     def _predict(self, jobs: List[_Job]) -> None:
         """Fill in each job's items, or its reply where the model refused or failed."""
         if self.merges and len(jobs) > 1:
-            like = [job for job in jobs if _mergeable(job, jobs[0])]
+            first = next((job for job in jobs if _mergeable(job, job)), jobs[0])
+            like = [job for job in jobs if _mergeable(job, first)]
             if len(like) > 1 and self._merged(like):
                 jobs = [job for job in jobs if job.request is not None and job.items is None]
         for job in jobs:
