@@ -19,7 +19,7 @@ from legion.wire import Plan
 # scikit-learn's regressors whose prediction is `X @ coef_.T + intercept_` and nothing else. By name and exact
 # class: what a subclass adds could show on other rows than the golden ones.
 _LINEAR = frozenset(
-    [
+    {
         "LinearRegression",
         "Ridge",
         "RidgeCV",
@@ -33,7 +33,7 @@ _LINEAR = frozenset(
         "LarsCV",
         "HuberRegressor",
         "TheilSenRegressor",
-    ]
+    }
 )
 _DTYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32"}
 
