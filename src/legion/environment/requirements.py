@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from legion.environment.redaction import redacted
-from legion.environment.strict_yaml import read_text
+from legion.environment.text_files import read_text
 from legion.errors import EnvironmentRefused
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")

@@ -15,7 +15,7 @@ import msgspec
 
 from legion.environment.conda_yaml import checked_python, read_conda
 from legion.environment.requirements import RequirementCollector
-from legion.environment.strict_yaml import read_mapping
+from legion.environment.text_files import read_mapping
 from legion.errors import EnvironmentRefused
 
 NEIGHBOURS = ("conda.yaml", "python_env.yaml", "requirements.txt")
