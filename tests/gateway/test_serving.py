@@ -335,3 +335,16 @@ def test_predictions_go_the_short_way(server):
     from legion.gateway import direct
 
     assert direct.AVAILABLE
+
+
+def test_a_head_that_never_ends_is_cut_off(server):
+    sent = 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(b"POST /invocations HTTP/1.1\r\nX-Long: ")
+        try:
+            while sent < 50_000_000:
+                sent += sock.send(b"a" * 65536)
+        except OSError:
+            pass
+    assert sent < 50_000_000
+    assert server.post("/invocations", rows((1, 2))).status_code == 200

@@ -22,6 +22,8 @@ from legion.wire import Reply
 
 AVAILABLE = hasattr(HttpToolsProtocol, "_start_asgi_task")
 
+# The parser itself sets no bound to a head that never ends.
+_MAX_HEAD = 64 * 1024
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
@@ -34,6 +36,15 @@ class DirectProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._undecided: tuple[Any, Any] | None = None
         self._exchange: Exchange | None = None
+        self._head_size = -1  # bytes of a head that is not complete yet, or -1
+
+    def on_message_begin(self) -> None:
+        self._head_size = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_size = -1
+        super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         # Asked when the headers are there; whether the body is too shows when the read is parsed.
@@ -44,6 +55,10 @@ class DirectProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._head_size >= 0:
+            self._head_size += len(data)
+            if self._head_size > _MAX_HEAD and not self.transport.is_closing():
+                self.send_400_response("The request's headers are too large.")
         while self._undecided is not None:
             cycle, app = self._undecided
             self._undecided = None
