@@ -1,0 +1,83 @@
+"""Load by wrk: one request again and again over so many connections, for so many seconds."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+INSTALL = "apt install wrk (Debian, Ubuntu) or brew install wrk (macOS)"
+SCRIPT = Path(__file__).with_name("load.lua")
+# Seconds. wrk counts an answer that takes longer as failed; a slow server is to be measured, not voided.
+TIMEOUT = 30
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One run of wrk: requests answered, its length, median latency in µs, and what was no 2xx answer."""
+
+    requests: int
+    microseconds: int
+    p50: float
+    failed: int
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where to send which body: `body` is a file."""
+
+    url: str
+    body: Path
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """Medians over the rounds; both None when any request of any round failed, which `failed` counts."""
+
+    per_second: float | None
+    p50_ms: float | None
+    failed: int = 0
+
+
+def wrk() -> str:
+    """The path of wrk; ends the run with the line that installs it where there is none."""
+    found = shutil.which("wrk")
+    if found is None:
+        sys.exit(f"the load generator wrk is not installed; run {INSTALL}")
+    return found
+
+
+def once(target: Target, connections: int, seconds: int) -> Sample:
+    """Load `target` once. One thread of wrk, because the servers need the other cores."""
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT}s", "-s", str(SCRIPT)]
+    command = [wrk(), *options, target.url, "--", str(target.body)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 2 * TIMEOUT)
+    return parse(done.stdout, done.stderr)
+
+
+def parse(output: str, errors: str = "") -> Sample:
+    """The line that load.lua wrote. Ends the run where wrk gave none."""
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    if not lines:
+        sys.exit(f"wrk measured nothing: {(errors or output).strip()[:200]}")
+    return msgspec.json.decode(lines[-1], type=Sample)
+
+
+def rounds(targets: dict[str, Target], connections: int, *, count: int, seconds: int) -> dict[str, Rate]:
+    """Load every target `count` times, in turn (A B C A B C), so that a slow moment of the machine meets all."""
+    samples: dict[str, list[Sample]] = {name: [] for name in targets}
+    for _ in range(count):
+        for name, target in targets.items():
+            samples[name].append(once(target, connections, seconds))
+    return {name: median(found) for name, found in samples.items()}
+
+
+def median(samples: Sequence[Sample]) -> Rate:
+    """The rounds' medians; void when anything failed or nothing was answered."""
+    failed = sum(sample.failed for sample in samples)
+    if failed or not all(sample.requests for sample in samples):
+        return Rate(None, None, failed)
+    rate = statistics.median(sample.requests / sample.microseconds * 1e6 for sample in samples)
+    return Rate(rate, statistics.median(sample.p50 for sample in samples) / 1e3)
