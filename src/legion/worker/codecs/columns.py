@@ -35,7 +35,10 @@ class Columns(Invocations):
         except msgspec.DecodeError as error:
             raise InputError(f"the columns cannot be read: {error}", kind="syntax") from None
         names = [name for name, _, _ in message.columns]
-        arrays = [_array(kind, data) for _, kind, data in message.columns]
+        arrays = [_array(name, kind, data) for name, kind, data in message.columns]
+        uneven = next((name for name, array in zip(names, arrays) if len(array) != message.rows), None)
+        if uneven is not None:
+            raise InputError(f"column {uneven!r} does not have {message.rows} values", column=uneven, kind="syntax")
         if not self._objects and all(isinstance(array, np.ndarray) for array in arrays):
             table = self._rows.array(names, arrays)
             if table is not None:
@@ -47,5 +50,10 @@ class Columns(Invocations):
         return Request(self._rows.split(names, rows))
 
 
-def _array(kind: str, data: Any) -> Any:
-    return data if kind == "list" else np.frombuffer(data, dtype=kind)
+def _array(name: str, kind: str, data: Any) -> Any:
+    if kind == "list" and isinstance(data, list):
+        return data
+    try:
+        return np.frombuffer(data, dtype=kind)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"column {name!r} cannot be read: {error}", column=name, kind="syntax") from None
