@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from legion.errors import InputError
 from legion.interface.table import Table
 from legion.signature import Field, Signature
+from legion.worker.cells import ARRAY_READERS, READERS
 from legion.worker.quick import QuickReader
+from legion.worker.quick_records import QuickRecords
 from legion.worker.rows import RowReader, parse_json
 
 KINDS = ("double", "float", "long", "integer", "boolean", "string")
@@ -137,6 +139,46 @@ def test_quick_reads_what_patient_reads(request: tuple[Signature, bytes]) -> Non
         assert (read[1] is msgspec.UNSET) == ("params" not in json.loads(body))
         if signature.named:
             assert read[0].mergeable == expected.mergeable
+
+
+@st.composite
+def object_requests(draw: st.DrawFn) -> tuple[Signature, bytes]:
+    """A signature of named columns and rows as objects, mostly of those columns."""
+    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
+    fields = [Field(name, kind) for name, kind in zip(["a", "é", "f1"], kinds, strict=False)]
+    spoilt = draw(st.integers(0, 5)) == 0
+    items = []
+    for _ in range(draw(st.integers(0, 3))):
+        pairs = [
+            f"{json.dumps(f.name)}:{draw(cells if spoilt else _fits(f.type))}" for f in draw(st.permutations(fields))
+        ]
+        if draw(st.integers(0, 10)) == 0:
+            pairs = draw(st.sampled_from([pairs[1:], [*pairs, '"z":1'], [*pairs, pairs[0]], ['"\\u0061":2', *pairs]]))
+        items.append("{" + ",".join(pairs) + "}")
+    form = '"%s":[%s]' % (draw(st.sampled_from(FORMS)), ",".join(items))
+    beside = draw(
+        st.sampled_from([""] * 8 + [',"params":{}', ',"x":1', ',"dataframe_split":{}', ',"inputs":null', ","])
+    )
+    return Signature(tuple(fields)), ("{" + form + beside + "}").encode()
+
+
+FORMS = ("dataframe_records", "instances", "inputs")
+
+
+@given(object_requests())
+def test_quick_records_read_what_patient_reads(request: tuple[Signature, bytes]) -> None:
+    signature, body = request
+    rows = RowReader(signature)
+    read = QuickRecords(rows, signature, FORMS).read(body)
+    if read is None:
+        return
+    document = parse_json(body)
+    given = [form for form in (*FORMS, "dataframe_split") if form in document]
+    assert len(given) == 1
+    expected = rows.records(document[given[0]], READERS if given == ["dataframe_records"] else ARRAY_READERS)
+    assert shown(read[0]) == shown(expected)
+    assert read[0].mergeable == expected.mergeable
+    assert (read[1] is msgspec.UNSET) == ("params" not in document)
 
 
 @pytest.mark.parametrize("size", [10, 10_000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # Two components or more; the last one stays, so that `weights.bin is missing` still says so. A URL is no path.
-_PATH = re.compile(r"(?<![\w:/.~-])~?(?:/[^\s/'\"<>|:;,()\[\]{}]+)+(/[^\s/'\"<>|:;,()\[\]{}]+)")
+_PATH = re.compile(r"(?<![\w/.~-])~?(?:/[^\s/'\"<>|:;,()\[\]{}]+)+(/[^\s/'\"<>|:;,()\[\]{}]+)")
 _LONGEST = 2000
 
 
