@@ -35,9 +35,8 @@ class QuickRecords:
             forbid_unknown_fields=True,
             gc=False,
         )
-        forms: List[Any] = [
-            (f"form_{i}", Union[List[record], msgspec.UnsetType], msgspec.UNSET) for i in range(len(keys))
-        ]  # type: ignore[valid-type]
+        form: Any = Union[List[record], msgspec.UnsetType]  # type: ignore[valid-type]
+        forms: List[Any] = [(f"form_{i}", form, msgspec.UNSET) for i in range(len(keys))]
         body = msgspec.defstruct(
             "Body",
             [*forms, ("other", Absent, msgspec.UNSET), ("params", Absent, msgspec.UNSET)],

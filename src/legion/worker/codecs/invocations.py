@@ -6,7 +6,7 @@ Source: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import msgspec
 
@@ -21,6 +21,7 @@ from legion.worker.codecs.delimited import read_csv
 from legion.worker.codecs.request import Request, media_type, reader_for
 from legion.worker.free import objects_of
 from legion.worker.quick import QuickReader
+from legion.worker.quick_records import QuickRecords
 from legion.worker.rows import RowReader, parse_json
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -35,9 +36,10 @@ class Invocations:
         self._objects = model.mode == "objects"
         self._width = len(model.signature.inputs)
         self._named = self._width > 0 and model.signature.named
-        self._quick: Optional[QuickReader] = None
+        self._quick: Tuple[Union[QuickReader, QuickRecords], ...] = ()
         if isinstance(self._rows, RowReader) and not self._objects:
-            self._quick = QuickReader(self._rows, FORMS[0], FORMS[1:])
+            records = QuickRecords(self._rows, model.signature, FORMS[1:])
+            self._quick = (QuickReader(self._rows, FORMS[0], FORMS[1:]), records)
 
     def decode(self, call: Call) -> Request:
         """Read a JSON or CSV body."""
@@ -51,8 +53,8 @@ class Invocations:
                     f"the content type {kind!r} is not read here; send application/json or text/csv",
                     kind="media-type",
                 )
-        if self._quick is not None:
-            read = self._quick.read(call.body)
+        for quick in self._quick:
+            read = quick.read(call.body)
             if read is not None:
                 table, raw = read
                 return Request(table, None if raw is msgspec.UNSET else self._params(parse_json(bytes(raw))))
