@@ -10,7 +10,7 @@ from figures import Figure
 
 from legion.artifact.durable import new_file
 
-# A ratio may fall by this share before it is flagged: both sides were measured in the same minutes, but on real machines.
+# By what share a ratio may fall before it is flagged: machines are noisy, even for both sides at once.
 TOLERANCE = 0.15
 
 

@@ -169,11 +169,10 @@ def pack(pace: Pace) -> list[Section]:
     sizes = {"zipfile": zipped.stat().st_size / MB, "Legion": packed.stat().st_size / MB}
     for path in (zipped, packed):
         path.unlink()
+    smaller = over(sizes["zipfile"], sizes["Legion"])
     figures = (
         Figure("pack.time", "time", "s", took, _times(took, "zipfile"), 8, "zipfile / Legion"),
-        Figure(
-            "pack.size", "size", "MB", dict(sizes), over(sizes["zipfile"], sizes["Legion"]), None, "zipfile / Legion"
-        ),
+        Figure("pack.size", "size", "MB", dict(sizes), smaller, None, "zipfile / Legion"),
     )
     notes = ("float64 values of 32-bit precision. Legion's time includes syncing the file to the disk.",)
     return [Section(f"Packing a model of {pace.megabytes} MB", ("zipfile", "Legion"), figures, notes)]

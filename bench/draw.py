@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "wine"))
-from wine_data import COLUMNS, draw  # noqa: E402
+from wine_data import COLUMNS, draw
 
 _BLOCK = 250_000  # rows in memory at a time
 

@@ -16,7 +16,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import ElasticNet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "wine"))
-from wine_data import COLUMNS, TARGET, draw  # noqa: E402
+from wine_data import COLUMNS, TARGET, draw
 
 # The request of the README.
 WINE = [6.2, 0.66, 0.48, 1.2, 0.029, 29, 75, 0.98, 3.33, 0.39, 12.8]

@@ -9,7 +9,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = (
-    "legion-ml mlflow scikit-learn numpy pandas skops fastapi pydantic uvicorn uvloop httptools msgspec isal".split()
+    "legion-ml",
+    "mlflow",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+    "skops",
+    "fastapi",
+    "pydantic",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "msgspec",
+    "isal",
 )
 
 

@@ -130,8 +130,8 @@ def forest(pace: Pace) -> list[Section]:
 def _other(name: str, title: str, target: float, pace: Pace) -> Section:
     model = models.get(name)
     with compared(model) as found:
-        many = loaded(found, model.one, 32, pace)
         single = loaded(found, model.one, 1, pace)
+        many = loaded(found, model.one, 32, pace)
     figures = (
         throughput(f"{name}.32.rate", "32 connections", many, target),
         throughput(f"{name}.1.rate", "1 connection", single),

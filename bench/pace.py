@@ -21,4 +21,4 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 FULL: Final = Pace()
-QUICK: Final = Pace(1, 1, 1, 100, 20_000, 200_000, 20, (1, 3, 6))
+QUICK: Final = Pace(1, 2, 1, 100, 20_000, 200_000, 20, (1, 3, 6))

@@ -36,10 +36,8 @@ def text(section: Section) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [section.title]
     for row in rows:
-        cells = (
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  " + "  ".join(cells).rstrip())
+        what, *cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append("  " + "  ".join([what.strip().ljust(widths[0]), *cells]).rstrip())
     return "\n".join([*lines, *(f"  {note}" for note in section.notes)])
 
 
