@@ -155,7 +155,7 @@ def object_requests(draw: st.DrawFn) -> tuple[Signature, bytes]:
         if draw(st.integers(0, 10)) == 0:
             pairs = draw(st.sampled_from([pairs[1:], [*pairs, '"z":1'], [*pairs, pairs[0]], ['"\\u0061":2', *pairs]]))
         items.append("{" + ",".join(pairs) + "}")
-    form = '"%s":[%s]' % (draw(st.sampled_from(FORMS)), ",".join(items))
+    form = f'"{draw(st.sampled_from(FORMS))}":[{",".join(items)}]'
     beside = draw(
         st.sampled_from([""] * 8 + [',"params":{}', ',"x":1', ',"dataframe_split":{}', ',"inputs":null', ","])
     )
