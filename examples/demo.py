@@ -21,13 +21,21 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "build" / "demo"
 LEGION = Path(sys.executable).parent / "legion"
 PORT = 1234
-COLUMNS = (
-    "fixed acidity,volatile acidity,citric acid,residual sugar,chlorides,free sulfur dioxide,"
-    "total sulfur dioxide,density,pH,sulphates,alcohol"
-).split(",")
-BODY = json.dumps(
-    {"dataframe_split": {"columns": COLUMNS, "data": [[6.2, 0.66, 0.48, 1.2, 0.029, 29, 75, 0.98, 3.33, 0.39, 12.8]]}}
-)
+COLUMNS = [
+    "fixed acidity",
+    "volatile acidity",
+    "citric acid",
+    "residual sugar",
+    "chlorides",
+    "free sulfur dioxide",
+    "total sulfur dioxide",
+    "density",
+    "pH",
+    "sulphates",
+    "alcohol",
+]
+ROW = [6.2, 0.66, 0.48, 1.2, 0.029, 29, 75, 0.98, 3.33, 0.39, 12.8]
+BODY = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": [ROW]}})
 TRAIN = ["train", "../../examples/wine", "-P", "alpha=0.1", "-o", "wine.zip"]
 REGISTER = ["register", "wine.zip", "--name", "wine", "--alias", "champion"]
 SERVE = ["serve", "models:/wine@champion", "--port", str(PORT)]

@@ -100,6 +100,4 @@ def from_mlflow(signature: Optional[Dict[str, Any]], *, from_type_hints: bool = 
             )
             for spec in specs
         )
-    return Signature(
-        _fields(signature.get("inputs")), _fields(signature.get("outputs")), params, from_type_hints
-    )
+    return Signature(_fields(signature.get("inputs")), _fields(signature.get("outputs")), params, from_type_hints)

@@ -168,7 +168,7 @@ def test_a_header_alone_gives_a_header_alone_and_a_summary(wine, tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     assert out.read_text() == "prediction\n"
     summary = json.loads(done.stdout)
-    assert (summary["rows"], summary["output"], summary["path"]) == (0, str(out), "linear")
+    assert (summary["rows"], summary["output"], summary["path"]) == (0, str(out), "lowered")
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
-import shutil
-import subprocess
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from legion import replica, wire
+from legion.environment.discovery import find_python
+from legion.environment.spec import EnvironmentSpec
+from legion.environment.uv import realise
+from legion.errors import EnvironmentBuildError
 
 MODEL = """
     import sys
@@ -36,17 +38,12 @@ GOLDEN = {
 def python39(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter with what a worker needs and nothing else: not Legion, not MLflow."""
     folder = tmp_path_factory.mktemp("python39") / "venv"
-    uv = shutil.which("uv")
-    if uv is None:
-        pytest.skip("uv is not on the path")
-    for command in (
-        [uv, "venv", "-q", "-p", "3.9", str(folder)],
-        [uv, "pip", "install", "-q", "-p", str(folder / "bin" / "python"), "msgspec", "numpy"],
-    ):
-        made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-        if made.returncode:
-            pytest.skip(f"no Python 3.9 here: {made.stderr.strip().splitlines()[-1]}")
-    return folder / "bin" / "python"
+    folder.mkdir()
+    try:
+        find_python("3.9", folder=folder, say=print)
+    except EnvironmentBuildError as error:
+        pytest.skip(f"no Python 3.9 here: {error}")
+    return realise(EnvironmentSpec(python="3.9"), cache=folder, say=print)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ class Model(Protocol):
     """A loaded model.
 
     `mode` is `matrix` (rows of scalars), `objects` (dicts) or `whole` (it reads request bodies itself,
-    through `invoke`). `path` says which way predictions take: `reference`, `native`, `gppi`.
+    through `invoke`). `path` says which way predictions take: `reference`, `native`, `lowered`, `gppi`.
     """
 
     signature: Signature

@@ -66,7 +66,8 @@ def _numbers(rows: Union[RowReader, FreeReader], text: str) -> Optional[Table]:
         block = np.loadtxt(rest.split("\n"), dtype="f8", delimiter=",", comments=None, ndmin=2)
     except (ValueError, csv.Error):
         return None
-    if block.shape[1] != len(header):
+    # How nan and infinity may be written is for the patient way too.
+    if block.shape[1] != len(header) or not np.isfinite(block).all():
         return None
     if reorder is not None:
         block = block[:, list(reorder(range(len(header))))]
