@@ -14,6 +14,11 @@ from legion.interface.table import Table
 from legion.worker.free import FreeReader
 from legion.worker.rows import RowReader
 
+try:
+    import simdjson
+except ImportError:  # an environment for which no wheel exists
+    simdjson = None  # type: ignore[assignment]
+
 # What pandas.read_csv takes for a missing value.
 _MISSING = frozenset(("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None")) | frozenset(
     ("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
@@ -30,7 +35,7 @@ def read_csv(rows: Union[RowReader, FreeReader], body: bytes) -> Table:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"the CSV is not valid UTF-8: {error}", kind="syntax") from None
-    table = _numbers(rows, text)
+    table = _numbers(rows, body)
     if table is not None:
         return table
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -49,21 +54,21 @@ def read_csv(rows: Union[RowReader, FreeReader], body: bytes) -> Table:
     return _patient(rows, header, data)
 
 
-def _numbers(rows: Union[RowReader, FreeReader], text: str) -> Optional[Table]:
+def _numbers(rows: Union[RowReader, FreeReader], body: bytes) -> Optional[Table]:
     """All numbers at once, or None where one is missing, wrong, or there is something else than numbers."""
-    # Digits of other scripts, hexadecimal floats and quotes are for the patient way.
-    if isinstance(rows, FreeReader) or not set(rows.kinds) <= {"double", "float"} or not text.isascii():
+    # Digits of other scripts, hexadecimal floats, quotes and brackets are for the patient way.
+    if isinstance(rows, FreeReader) or not set(rows.kinds) <= {"double", "float"} or not body.isascii():
         return None
-    head, _, rest = text.lstrip("\r\n").partition("\n")
-    if not rest or rest.isspace() or '"' in rest or "x" in rest or "X" in rest:
+    head, _, rest = body.lstrip(b"\r\n").partition(b"\n")
+    rest = rest.rstrip(b"\r\n")
+    if not rest or rest.isspace() or any(odd in rest for odd in (b'"', b"x", b"X", b"[", b"{")):
         return None
     try:
-        (header,) = csv.reader([head], strict=True)
+        (header,) = csv.reader([head.decode()], strict=True)
         fields, reorder = rows.order(header)
         if not len(fields) == len(header) == len(rows.kinds):
             return None
-        # One pass in C, without a string for each cell.
-        block = np.loadtxt(rest.split("\n"), dtype="f8", delimiter=",", comments=None, ndmin=2)
+        block = _parsed(rest, len(header))
     except (ValueError, csv.Error):
         return None
     # How nan and infinity may be written is for the patient way too.
@@ -72,6 +77,20 @@ def _numbers(rows: Union[RowReader, FreeReader], text: str) -> Optional[Table]:
     if reorder is not None:
         block = block[:, list(reorder(range(len(header))))]
     return Table(rows.names or tuple(header), len(block), block=block)
+
+
+def _parsed(rest: bytes, width: int) -> Any:
+    """The records as one float64 block. Raises ValueError where they are not all numbers."""
+    if simdjson is not None:
+        # Most numbers are written as JSON writes them; so read, they cost a tenth.
+        lines = rest.replace(b"\r\n", b"\n").replace(b"\n", b"],[")
+        try:
+            records: Any = simdjson.Parser().parse(b"[[" + lines + b"]]")
+            if all(len(record) == width for record in records):
+                return np.frombuffer(records.as_buffer(of_type="d"), dtype="<f8").reshape(-1, width)
+        except (ValueError, TypeError, RuntimeError):
+            pass
+    return np.loadtxt(rest.decode().split("\n"), dtype="f8", delimiter=",", comments=None, ndmin=2)
 
 
 def _patient(rows: RowReader, header: List[str], data: List[List[str]]) -> Table:
