@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import requests
 
+pytest_plugins = ["real_parts"]
+
 MANIFEST = """\
 binaries:
   type: python
