@@ -15,7 +15,8 @@ from legion.artifact.archive import digest, pack
 from legion.artifact.manifest import Binaries, Manifest, Model, Toolchain
 from legion.errors import ArchiveError, RegistryError, UsageError
 from legion.reference import parse as parse_reference
-from legion.registry.store import DIGEST_TAG, pull, push, resolve
+from legion.registry import tags
+from legion.registry.store import pull, push, resolve
 
 LINEAR = Path(__file__).parents[1] / "toolchain" / "models" / "linear"
 
@@ -144,6 +145,6 @@ def test_a_server_that_does_not_answer_is_one_sentence_without_its_password(
 def test_versions_of_other_clients_have_no_digest(tmp_path: Path, uri: str) -> None:
     pushed = push(artifact(tmp_path), "linear", tracking_uri=uri)
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        database.execute("delete from model_version_tags where key = ?", (DIGEST_TAG,))
+        database.execute("delete from model_version_tags where key = ?", (tags.DIGEST,))
     found = resolve(parse_reference("models:/linear/1"), tracking_uri=uri)
     assert found == msgspec.structs.replace(pushed, digest=None, created=False)

@@ -10,9 +10,13 @@ from typing import Any
 
 from legion.environment.redaction import redacted
 from legion.errors import LegionError, MissingExtraError, RegistryError
+from legion.registry.contention import alone
 
 # Table creation line by line, a missing git binary, the command of a run: nothing the user asked about.
 _NOISY = ("mlflow", "alembic", "git", "urllib3", "py.warnings")
+# Databases that this process has opened; MLflow makes a new one's tables when it is first opened.
+_opened: set[str] = set()
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def require_mlflow(purpose: str) -> None:
@@ -34,7 +38,26 @@ def connect(tracking_uri: str | None = None) -> Any:
         if tracking_uri is not None:
             # Not the client's argument alone: MLflow's stores look the logged model up at the process-wide one.
             mlflow.set_tracking_uri(tracking_uri)
-        return mlflow.MlflowClient()
+        client = mlflow.MlflowClient()
+        _open(client, *address())
+        return client
+
+
+def address() -> tuple[str, str]:
+    """Where MLflow's tracking server and its registry are: two URIs, which may hold credentials."""
+    import mlflow  # noqa: PLC0415
+
+    return str(mlflow.get_tracking_uri()), str(mlflow.get_registry_uri())
+
+
+def _open(client: Any, *uris: str) -> None:
+    """Open databases once, one process after the other: two that make the same tables at once fail."""
+    for uri in uris:
+        if uri not in _opened and uri.split("://")[0].split("+")[0] in _DATABASES:
+            with alone("database", uri):
+                client.search_registered_models(max_results=1)
+                client.get_experiment_by_name("legion")
+            _opened.add(uri)
 
 
 def hush() -> None:

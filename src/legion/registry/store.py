@@ -1,7 +1,7 @@
 """Artifacts in MLflow's model registry: push one as a model version, pull any model out.
 
-What is pushed is the artifact's own tree, unpacked: an export from MLflow stays a valid MLflow model, so a
-plain MLflow client loads it; packed again, it has the same digest. MLflow 3 wants every version to belong to
+What is pushed is the artifact's own tree, unpacked: an export from MLflow stays a valid MLflow model, and any other
+module gets Legion's flavor beside it, so a plain MLflow client loads either. MLflow 3 wants every version to belong to
 a logged model, which belongs to an experiment but needs no run: https://mlflow.org/docs/latest/ml/model-registry
 """
 
@@ -15,21 +15,25 @@ from typing import Any
 import msgspec
 
 from legion.artifact.archive import Artifact, open_artifact, unpack
-from legion.errors import RegistryError, UsageError
+from legion.errors import RefusedError, RegistryError, UsageError
 from legion.reference import Reference
 from legion.reference import parse as parse_reference
-from legion.registry.client import answering, connect
+from legion.registry import aliases, content, flavor, tags
+from legion.registry.client import address, answering, connect
+from legion.registry.contention import alone, patiently
 
 # Holds the logged models that stand behind registered artifacts.
 EXPERIMENT = "legion"
-DIGEST_TAG = "legion.digest"
-VERSION_TAG = "legion.version"
 STAGES = ("Staging", "Production", "Archived")
 
 
 class RegisteredVersion(msgspec.Struct, frozen=True):
     """One version in the registry. `digest` is `sha256:<hex>`, None where a plain MLflow client registered it;
-    `created` is False where the registry held the same artifact already."""
+    `created` is False where the registry held the same artifact already.
+
+    `golden` is `passed <rows>`, `none` or `failed: <reason>`, None where nobody has checked yet; `environment` is the
+    hash of the environment's spec; `refused` is why a gateway did not take it.
+    """
 
     name: str
     version: str
@@ -38,6 +42,12 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
     stage: str | None = None
     model_id: str | None = None
     created: bool = True
+    artifact_version: str | None = None
+    toolchain: str | None = None
+    environment: str | None = None
+    golden: str | None = None
+    refused: str | None = None
+    made_at: int | None = None
 
 
 def push(
@@ -46,28 +56,37 @@ def push(
     *,
     alias: str | None = None,
     stage: str | None = None,
+    golden: str | None = None,
     tracking_uri: str | None = None,
 ) -> RegisteredVersion:
     """Register the artifact at `path` under `name`; no experiment run is made.
 
     The same artifact under the same name again gives the version that is there; the alias and the stage are
-    set in either case. Raises ArchiveError, UsageError for a name, alias or stage that cannot be, RegistryError.
+    set in either case. `golden` is what a check of its golden answers gave (`passed <rows>`, `none`), None where
+    none was made. Any number of pushes may run at once; docs/registry.md says what holds then. Raises
+    ArchiveError, UsageError for a name, alias or stage that cannot be, RegistryError.
     """
-    _check_names(name, alias, stage)
+    check_names(name, alias, stage)
+    if golden is not None:
+        golden = tags.checked_golden(golden)
     artifact = open_artifact(path)
     client = connect(tracking_uri)
     with answering(f"{path.name} could not be registered as {name}"):
         _make_registered_model(client, name)
-        version = _version_of(client, name, artifact.digest)
-        created = version is None
-        if version is None:
-            version = _make_version(client, name, artifact)
+        with alone("push", *address(), name, artifact.digest):
+            version = _version_of(client, name, artifact.digest)
+            created = version is None
+            if version is None:
+                version, created = _make_version(client, name, artifact, golden)
+        number = str(version.version)
+        if golden is not None and version.tags.get(tags.GOLDEN) != golden:
+            patiently(lambda: client.set_model_version_tag(name, number, tags.GOLDEN, golden))
         if alias is not None:
-            client.set_registered_model_alias(name, alias, version.version)
+            aliases.move(client, name, alias, number)
         if stage is not None:
             # Stages are deprecated in MLflow and still what many deployments read.
-            client.transition_model_version_stage(name, version.version, stage)
-        return _registered(client.get_model_version(name, version.version), created=created)
+            patiently(lambda: client.transition_model_version_stage(name, number, stage))
+        return registered(patiently(lambda: client.get_model_version(name, number)), created=created)
 
 
 def resolve(reference: Reference, *, tracking_uri: str | None = None) -> RegisteredVersion:
@@ -75,46 +94,70 @@ def resolve(reference: Reference, *, tracking_uri: str | None = None) -> Registe
 
     Raises UsageError for any other reference, RegistryError where there is no such version.
     """
-    if reference.scheme != "models" or not (reference.alias or reference.version):
+    if not _names_version(reference):
         raise UsageError(
             f"{reference.text!r} names no registered version; use models:/NAME/VERSION or models:/NAME@ALIAS"
         )
     client = connect(tracking_uri)
     with answering(f"{reference.text} was not found"):
-        return _registered(_find(client, reference), created=False)
+        return registered(_find(client, reference), created=False)
 
 
 def pull(reference: Reference, into: Path, *, tracking_uri: str | None = None) -> Path:
     """Copy the model that `reference` (models:/, runs:/ or a store's URI) means into the empty folder `into`.
 
-    Returns the folder that holds the model. Raises RegistryError; `into` is left empty then.
+    Returns the folder that holds the model. What Legion registered comes back file for file as it was pushed.
+    Raises VerificationError where it is not that any more, RegistryError; `into` is left empty then.
     """
     if reference.scheme == "path":
         raise UsageError(f"{reference.text!r} is a path, which needs no registry; give it to legion pack")
-    connect(tracking_uri)
+    client = connect(tracking_uri)
     into.mkdir(parents=True, exist_ok=True)
     try:
         with answering(f"{reference.text} could not be fetched"):
-            import mlflow.artifacts  # noqa: PLC0415
-
-            found = Path(
-                mlflow.artifacts.download_artifacts(
-                    artifact_uri=reference.text, dst_path=str(into), tracking_uri=tracking_uri
-                )
-            )
-    except RegistryError:
+            uri, expected = _pinned(client, reference)
+            found = _download(uri, into, tracking_uri)
+            _clean(found, reference, expected)
+    except (RegistryError, RefusedError):
         _empty(into)
         raise
-    if not found.is_dir():
-        _empty(into)
-        raise RegistryError(f"{reference.text} is a single file; name the folder that holds the MLmodel file")
-    # MLflow leaves this beside the files of a registered model; it is no part of the model.
-    (found / "registered_model_meta").unlink(missing_ok=True)
     return found
 
 
-def _check_names(name: str, alias: str | None, stage: str | None) -> None:
-    """Refuse what could be written to the registry and never be referred to."""
+def _names_version(reference: Reference) -> bool:
+    return reference.scheme == "models" and bool(reference.alias or reference.version)
+
+
+def _pinned(client: Any, reference: Reference) -> tuple[str, str | None]:
+    """The URI to download, which cannot move meanwhile, and the hash of what must come (None where unknown)."""
+    if _names_version(reference):
+        version = _find(client, reference)
+        return f"models:/{version.name}/{version.version}", version.tags.get(tags.CONTENT)
+    if reference.scheme == "models":
+        return reference.text, client.get_logged_model(reference.name).tags.get(tags.CONTENT)
+    return reference.text, None
+
+
+def _download(uri: str, into: Path, tracking_uri: str | None) -> Path:
+    import mlflow.artifacts  # noqa: PLC0415
+
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=tracking_uri))
+
+
+def _clean(found: Path, reference: Reference, expected: str | None) -> None:
+    """Leave in the folder what was pushed, and nothing else."""
+    if not found.is_dir():
+        raise RegistryError(f"{reference.text} is a single file; name the folder that holds the MLmodel file")
+    if expected is not None:
+        content.restore(found, expected, reference.text)
+        return
+    # MLflow leaves this beside the files of a registered model; it is no part of the model.
+    (found / "registered_model_meta").unlink(missing_ok=True)
+    content.leave_out_flavor(found)
+
+
+def check_names(name: str, alias: str | None = None, stage: str | None = None) -> None:
+    """Refuse what could be written to the registry and never be referred to. Raises UsageError."""
     if "/" in name or "@" in name:
         raise UsageError(f"{name!r} cannot be a model's name; leave out / and @")
     parse_reference(f"models:/{name}/1")
@@ -127,50 +170,89 @@ def _check_names(name: str, alias: str | None, stage: str | None) -> None:
 def _make_registered_model(client: Any, name: str) -> None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    def make() -> None:
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    patiently(make)
 
 
 def _experiment(client: Any) -> str:
     """The id of Legion's experiment, made where it is not there; two makers at once agree."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None:
-        try:
-            return str(client.create_experiment(EXPERIMENT))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
+    def find_or_make() -> str:
         found = client.get_experiment_by_name(EXPERIMENT)
-    return str(found.experiment_id)
+        if found is None:
+            try:
+                return str(client.create_experiment(EXPERIMENT))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            found = client.get_experiment_by_name(EXPERIMENT)
+        if found.lifecycle_stage != "active":
+            number = found.experiment_id
+            raise RegistryError(
+                f"the experiment {EXPERIMENT} was deleted; run mlflow experiments restore --experiment-id {number}"
+            )
+        return str(found.experiment_id)
+
+    return patiently(find_or_make)
 
 
 def _version_of(client: Any, name: str, digest: str) -> Any | None:
-    """The newest ready version of `name` with this digest."""
-    found = client.search_model_versions(f"name='{name}' and tag.`{DIGEST_TAG}`='{digest}'")
+    """The oldest ready version of `name` with this digest: the same one for everybody who asks."""
+    query = f"name='{name}' and tag.`{tags.DIGEST}`='{digest}'"
+    found = patiently(lambda: client.search_model_versions(query))
     ready = [version for version in found if version.status == "READY"]
-    return max(ready, key=lambda version: int(version.version), default=None)
+    return min(ready, key=lambda version: int(version.version), default=None)
 
 
-def _make_version(client: Any, name: str, artifact: Artifact) -> Any:
-    """Upload the artifact's tree as a logged model, then make the version that points at it."""
-    manifest = artifact.manifest
-    tags = {DIGEST_TAG: artifact.digest, VERSION_TAG: manifest.model.version}
+def _make_version(client: Any, name: str, artifact: Artifact, golden: str | None) -> tuple[Any, bool]:
+    """Upload the artifact's tree as a logged model, then make the version that points at it.
+
+    False beside a version that another machine made of the same artifact in the same moment.
+    """
+    logged, described = _upload(client, artifact, golden)
+    with alone("number", *address(), name):
+        made = patiently(
+            lambda: client.create_model_version(
+                name, source=logged.artifact_location, model_id=logged.model_id, tags=described
+            )
+        )
+    # The lock holds on this machine only. Who made the higher number sees the lower one, and yields.
+    first = _version_of(client, name, artifact.digest)
+    if first is None or int(first.version) >= int(made.version):
+        return made, True
+    patiently(lambda: client.delete_model_version(name, str(made.version)))
+    patiently(lambda: client.delete_logged_model(logged.model_id))
+    return first, False
+
+
+def _upload(client: Any, artifact: Artifact, golden: str | None) -> tuple[Any, dict[str, str]]:
+    """The logged model that holds the artifact's tree, and the tags of the version to be."""
+    import mlflow  # noqa: PLC0415
+
     with tempfile.TemporaryDirectory(prefix="legion-register-") as scratch:
         tree = Path(scratch) / "model"
         unpack(artifact, tree)
-        logged = client.create_logged_model(_experiment(client), name=manifest.model.name, tags=tags)
+        described = tags.describe(artifact, tree, golden)
+        flavor.add(tree, artifact.manifest, mlflow.__version__)
+        marks = {key: described[key] for key in (tags.DIGEST, tags.CONTENT, tags.VERSION)}
+        experiment = _experiment(client)
+        logged = patiently(
+            lambda: client.create_logged_model(experiment, name=artifact.manifest.model.name, tags=marks)
+        )
         try:
             client.log_model_artifacts(logged.model_id, str(tree))
         except BaseException:
             client.finalize_logged_model(logged.model_id, "FAILED")
             raise
-    client.finalize_logged_model(logged.model_id, "READY")
-    return client.create_model_version(name, source=logged.artifact_location, model_id=logged.model_id, tags=tags)
+    patiently(lambda: client.finalize_logged_model(logged.model_id, "READY"))
+    return logged, described
 
 
 def _find(client: Any, reference: Reference) -> Any:
@@ -187,16 +269,23 @@ def _find(client: Any, reference: Reference) -> Any:
     return max(found, key=lambda one: int(one.version))
 
 
-def _registered(version: Any, *, created: bool) -> RegisteredVersion:
-    stage = version.current_stage
+def registered(version: Any, *, created: bool = False) -> RegisteredVersion:
+    """MLflow's model version as Legion's."""
+    stage, marks = version.current_stage, version.tags
     return RegisteredVersion(
         name=version.name,
         version=str(version.version),
-        digest=version.tags.get(DIGEST_TAG),
+        digest=marks.get(tags.DIGEST),
         aliases=tuple(version.aliases),
         stage=None if stage in (None, "None") else stage,
         model_id=version.model_id,
         created=created,
+        artifact_version=marks.get(tags.VERSION),
+        toolchain=marks.get(tags.TOOLCHAIN),
+        environment=marks.get(tags.ENVIRONMENT),
+        golden=marks.get(tags.GOLDEN),
+        refused=marks.get(tags.REFUSED),
+        made_at=version.creation_timestamp,
     )
 
 

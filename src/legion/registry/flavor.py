@@ -1,0 +1,151 @@
+"""Legion's MLflow flavor: what is added to a tree that is no MLflow model, so that a plain MLflow client loads it.
+
+Two files: an MLmodel with the flavors `python_function` and `legion`, and the loader in a folder of its own. They are
+no part of the artifact; whoever pulls it leaves them out again.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.resources
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from legion.artifact.manifest import Manifest
+
+LOADER = "legion_gppi_loader"
+FOLDER = "legion_pyfunc"
+MLMODEL = "MLmodel"
+FORMAT = 1
+# What descriptions in the wild call their types → MLflow's names.
+_TYPES = {
+    "number": "double",
+    "double": "double",
+    "float": "double",
+    "float64": "double",
+    "float32": "float",
+    "int": "long",
+    "long": "long",
+    "int64": "long",
+    "integer": "integer",
+    "int32": "integer",
+    "bool": "boolean",
+    "boolean": "boolean",
+    "str": "string",
+    "string": "string",
+}
+
+
+def add(tree: Path, manifest: Manifest, mlflow_version: str) -> None:
+    """Write the flavor's files into an unpacked artifact; nothing where it is an MLflow model already.
+
+    A model that MLflow cannot run (java, or an image's dependencies) gets the `legion` flavor alone.
+    """
+    if (tree / MLMODEL).exists() or (tree / FOLDER).exists():
+        return
+    model = manifest.model
+    legion = {
+        "format": FORMAT,
+        "name": model.name,
+        "version": model.version,
+        "work_dir": model.work_dir,
+        "entrypoint": model.entrypoint,
+    }
+    document: dict[str, Any] = {"flavors": {"legion": legion}, "mlflow_version": mlflow_version}
+    if manifest.binaries.type == "python" and manifest.binaries.dependencies == "conda":
+        document["flavors"]["python_function"] = {
+            "loader_module": LOADER,
+            "code": FOLDER,
+            **_environment(manifest.binaries.conda_path),
+        }
+        if (signature := told_signature(tree / model.work_dir, model.entrypoint)) is not None:
+            document["signature"] = signature
+        (tree / FOLDER).mkdir()
+        (tree / FOLDER / f"{LOADER}.py").write_bytes(_loader_source())
+    (tree / MLMODEL).write_text(yaml.safe_dump(document, sort_keys=True), encoding="utf-8")
+
+
+def added(name: str) -> bool:
+    """Whether a file of this name, relative to the tree, is one that `add` writes."""
+    return name == MLMODEL or name.startswith(f"{FOLDER}/")
+
+
+def is_in(tree: Path) -> bool:
+    """Whether the MLmodel file in this folder was written by `add`."""
+    try:
+        document = yaml.safe_load((tree / MLMODEL).read_text(encoding="utf-8"))
+        pyfunc = document["flavors"].get("python_function", {})
+        return bool("format" in document["flavors"]["legion"] and pyfunc.get("loader_module", LOADER) == LOADER)
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _environment(conda_path: str | None) -> dict[str, Any]:
+    if conda_path is None or not conda_path.endswith((".yaml", ".yml")):
+        return {}
+    return {"env": {"virtualenv" if conda_path.endswith("python_env.yaml") else "conda": conda_path}}
+
+
+def _loader_source() -> bytes:
+    return importlib.resources.files(__package__).joinpath(f"{LOADER}.py").read_bytes()
+
+
+def told_signature(workdir: Path, entrypoint: str) -> dict[str, str] | None:
+    """MLflow's signature out of a GPPI module's `get_info` (or `info`), read without running it.
+
+    None unless the source says it in literals (the pair of lists is returned as it is, or by the name of a
+    constant) and the module takes a matrix: objects pass MLflow unchecked.
+    """
+    try:
+        body = ast.parse((workdir / f"{entrypoint.replace('.', '/')}.py").read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None
+    if _returned(body, "init") != "matrix":
+        return None
+    info = _returned(body, "get_info") or _returned(body, "info")
+    if not (isinstance(info, (tuple, list)) and len(info) == 2):
+        return None
+    inputs, outputs = (_columns(side) for side in info)
+    if not inputs:
+        return None
+    return {"inputs": json.dumps(inputs)} | ({"outputs": json.dumps(outputs)} if outputs else {})
+
+
+def _returned(body: list[ast.stmt], function: str) -> Any:
+    """The literal that a function of the module returns, where returning it is all the function ends with."""
+    constants = {
+        target.id: statement.value
+        for statement in body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == function:
+            returns = [node for node in ast.walk(statement) if isinstance(node, ast.Return)]
+            if len(returns) != 1 or returns[0] is not statement.body[-1] or returns[0].value is None:
+                return None
+            value = returns[0].value
+            if isinstance(value, ast.Name):
+                value = constants.get(value.id, value)
+            try:
+                return ast.literal_eval(value)
+            except (ValueError, TypeError, RecursionError):
+                return None
+    return None
+
+
+def _columns(side: Any) -> list[dict[str, Any]] | None:
+    """MLflow's column specs, None where the description is no list of named scalars."""
+    if not isinstance(side, (list, tuple)) or not all(isinstance(item, dict) for item in side):
+        return None
+    columns = []
+    for item in side:
+        kind = _TYPES.get(str(item.get("type", "double")))
+        if kind is None or not isinstance(item.get("name"), str):
+            return None
+        columns.append({"type": kind, "name": item["name"], "required": bool(item.get("required", True))})
+    return columns
