@@ -1,0 +1,106 @@
+"""Kept connections to one gateway: any thread takes one that is idle, or opens another."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from legion.client.failures import GatewayError
+from legion.errors import UsageError
+
+# What a kept connection raises when the gateway closed it while nobody was asking.
+_CLOSED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+
+
+class Answer(NamedTuple):
+    """Status and body."""
+
+    status: int
+    body: bytes
+
+
+class Connections:
+    """HTTP/1.1 over connections that stay open. `timeout`: seconds that the gateway may be silent."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        split = urlsplit(url)
+        try:
+            port = split.port
+        except ValueError:
+            port = -1
+        if split.scheme not in ("http", "https") or not split.hostname or port == -1 or split.query or split.fragment:
+            raise UsageError(f"{url!r} is no gateway's address; write it like http://127.0.0.1:5001")
+        if split.username is not None or split.password is not None:
+            raise UsageError("the gateway's address holds a user or password; leave it out, and give a token instead")
+        self.url = url.rstrip("/")
+        self._kind = http.client.HTTPSConnection if split.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port, self._prefix = split.hostname, port, split.path.rstrip("/")
+        self._timeout = timeout
+        self._idle: list[http.client.HTTPConnection] = []
+        self._owner = os.getpid()
+
+    def ask(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], *, repeatable: bool = True
+    ) -> Answer:
+        """Send one request and read its whole answer, whatever its status. Raises GatewayError.
+
+        Where a kept connection turns out to be closed, the request goes once more over a new one; one that
+        must not be done twice (`repeatable` false) gets a new one at once.
+        """
+        kept = self._take() if repeatable else None
+        if kept is not None:
+            try:
+                return self._exchange(kept, method, path, body, headers)
+            except _CLOSED:
+                pass
+            except (OSError, http.client.HTTPException) as error:
+                raise self._failed(error) from None
+        opened = self._kind(self._host, self._port, timeout=self._timeout)
+        try:
+            return self._exchange(opened, method, path, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failed(error) from None
+
+    def close(self) -> None:
+        """Close what is idle; asking again opens connections again."""
+        while (connection := self._take()) is not None:
+            connection.close()
+
+    def _take(self) -> http.client.HTTPConnection | None:
+        if self._owner != os.getpid():
+            # After a fork the sockets are the parent's: two processes on one would read each other's answers.
+            self._idle, self._owner = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+    ) -> Answer:
+        try:
+            connection.request(method, self._prefix + path, body=body, headers=headers)
+            response = connection.getresponse()
+            answer = Answer(response.status, response.read())
+        except BaseException:
+            # Also when interrupted: what was not read must never answer the next request.
+            connection.close()
+            raise
+        if response.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer
+
+    def _failed(self, error: Exception) -> GatewayError:
+        if isinstance(error, TimeoutError):
+            return GatewayError(f"{self.url} was silent for {self._timeout:g} s; look at the gateway's log")
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        return GatewayError(f"no gateway answers at {self.url} ({reason}); start it or give another address")
