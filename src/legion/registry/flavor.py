@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 from legion.artifact.manifest import Manifest
+from legion.environment.spec import read_spec
+from legion.errors import EnvironmentRefused
 
 LOADER = "legion_gppi_loader"
 FOLDER = "legion_pyfunc"
@@ -59,7 +61,7 @@ def add(tree: Path, manifest: Manifest, mlflow_version: str) -> None:
         document["flavors"]["python_function"] = {
             "loader_module": LOADER,
             "code": FOLDER,
-            **_environment(manifest.binaries.conda_path),
+            **_environment(tree, manifest.binaries.conda_path),
         }
         if (signature := told_signature(tree / model.work_dir, model.entrypoint)) is not None:
             document["signature"] = signature
@@ -83,10 +85,16 @@ def is_in(tree: Path) -> bool:
         return False
 
 
-def _environment(conda_path: str | None) -> dict[str, Any]:
+def _environment(tree: Path, conda_path: str | None) -> dict[str, Any]:
+    """The flavor's fields that say what the model runs in."""
     if conda_path is None or not conda_path.endswith((".yaml", ".yml")):
         return {}
-    return {"env": {"virtualenv" if conda_path.endswith("python_env.yaml") else "conda": conda_path}}
+    fields: dict[str, Any] = {"env": {"virtualenv" if conda_path.endswith("python_env.yaml") else "conda": conda_path}}
+    try:
+        python = read_spec(tree, conda_path).python
+    except EnvironmentRefused:
+        return fields
+    return fields if python is None else {**fields, "python_version": python}
 
 
 def _loader_source() -> bytes:
@@ -128,14 +136,21 @@ def _returned(body: list[ast.stmt], function: str) -> Any:
             returns = [node for node in ast.walk(statement) if isinstance(node, ast.Return)]
             if len(returns) != 1 or returns[0] is not statement.body[-1] or returns[0].value is None:
                 return None
-            value = returns[0].value
-            if isinstance(value, ast.Name):
-                value = constants.get(value.id, value)
             try:
-                return ast.literal_eval(value)
+                return ast.literal_eval(_Spelt(constants).visit(returns[0].value))
             except (ValueError, TypeError, RecursionError):
                 return None
     return None
+
+
+class _Spelt(ast.NodeTransformer):
+    """Puts the module's constants in the places of their names."""
+
+    def __init__(self, constants: dict[str, ast.expr]) -> None:
+        self._constants = constants
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._constants.get(node.id, node)
 
 
 def _columns(side: Any) -> list[dict[str, Any]] | None:

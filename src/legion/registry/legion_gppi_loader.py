@@ -112,7 +112,7 @@ def _forget(home: str) -> None:
     for name, module in list(sys.modules.items()):
         # Of a namespace package the file is None.
         file = getattr(module, "__file__", None) or ""
-        if any(file.startswith(folder + os.sep) for folder in _folders):
+        if name != __name__ and any(file.startswith(folder + os.sep) for folder in _folders):
             del sys.modules[name]
     _folders.append(home)
 
@@ -151,9 +151,8 @@ def _dense(matrix: Any) -> Any:
     if isinstance(matrix, tuple):
         matrix = list(matrix)
     if isinstance(matrix, list):
-        return [
-            row.tolist() if hasattr(row, "tolist") else list(row) if isinstance(row, tuple) else row for row in matrix
-        ]
+        matrix = [row.tolist() if hasattr(row, "tolist") else row for row in matrix]
+        return [list(row) if isinstance(row, tuple) else row for row in matrix]
     return matrix
 
 

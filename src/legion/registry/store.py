@@ -7,8 +7,10 @@ a logged model, which belongs to an experiment but needs no run: https://mlflow.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from legion.registry.contention import alone, patiently
 
 # Holds the logged models that stand behind registered artifacts.
 EXPERIMENT = "legion"
+_LOGGED = re.compile(r"(?:models/|models:/)(m-[0-9a-f]{32})(?:/|$)")
 STAGES = ("Staging", "Production", "Archived")
 
 
@@ -263,10 +266,19 @@ def _find(client: Any, reference: Reference) -> Any:
     if version.isdigit():
         return client.get_model_version(name, version)
     stages = None if version == "latest" else [version]
-    found = client.get_latest_versions(name, stages)
+    with warnings.catch_warnings():
+        # Stages are deprecated, which is for their users to decide.
+        warnings.simplefilter("ignore", FutureWarning)
+        found = client.get_latest_versions(name, stages)
     if not found:
         raise RegistryError(f"{name} has no version in the stage {version}; name a version or an alias")
     return max(found, key=lambda one: int(one.version))
+
+
+def logged_model_of(source: str | None) -> str | None:
+    """The id of the logged model that a version's source is; databases keep no other record of it."""
+    match = _LOGGED.search(source or "")
+    return None if match is None else match[1]
 
 
 def registered(version: Any, *, created: bool = False) -> RegisteredVersion:
@@ -278,7 +290,7 @@ def registered(version: Any, *, created: bool = False) -> RegisteredVersion:
         digest=marks.get(tags.DIGEST),
         aliases=tuple(version.aliases),
         stage=None if stage in (None, "None") else stage,
-        model_id=version.model_id,
+        model_id=version.model_id or logged_model_of(version.source),
         created=created,
         artifact_version=marks.get(tags.VERSION),
         toolchain=marks.get(tags.TOOLCHAIN),
