@@ -110,7 +110,7 @@ def test_sigterm_drains_and_ends_with_0(start_server, gppi_folder):
     for caller in callers:
         caller.start()
     text = lambda: requests.get(server.url + "/metrics", timeout=10).text  # noqa: E731
-    wait_until(lambda: 'legion_queue_requests{model="probe",version="1.0.0-test"} 5.0' in text())
+    wait_until(lambda: 'legion_queue_requests{model="probe",variant="champion",version="1.0.0-test"} 5.0' in text())
     workers = server.workers()
     assert server.stop() == 0
     for caller in callers:

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -254,7 +255,10 @@ def test_metrics_count_what_happened(server):
     def read():
         text = requests.get(server.url + "/metrics", timeout=10).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return {(sample.name, sample.labels.get("status")): sample.value for sample in samples}
+        counts = Counter()
+        for sample in samples:
+            counts[sample.name, sample.labels.get("status")] += sample.value
+        return counts
 
     before = read()
     server.post("/invocations", rows((1, 2), (3, 4)))

@@ -260,14 +260,23 @@ def unpacked(artifact: Artifact, cache: Path, *, advance: Advance | None = None)
     Of several makers at once one unpacks and the others wait; one that fails or is killed leaves nothing that
     counts. Whoever uses the folder must not write into it.
     """
-    place = cache / "artifacts"
-    folder = place / artifact.digest.removeprefix("sha256:")
+    folder = _place(artifact.digest, cache)
     if folder.is_dir():
         return folder
     with _writing(folder):
-        place.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with durable.locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
                 durable.remove_leftovers(folder)
                 unpack(artifact, folder, advance=advance)
     return folder
+
+
+def cached(digest: str, cache: Path) -> Path | None:
+    """The folder that `unpacked` made of the artifact with this digest, or None."""
+    folder = _place(digest, cache)
+    return folder if folder.is_dir() else None
+
+
+def _place(digest: str, cache: Path) -> Path:
+    return cache / "artifacts" / digest.removeprefix("sha256:")

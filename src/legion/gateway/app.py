@@ -21,17 +21,36 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Route = tuple[Deployment, int]
 
+_PATHS = (("/invocations", wire.MLFLOW), ("/api/model/invoke", wire.LEGION))
+
 
 class Gateway:
-    """Predictions go through here; every other path goes to `control`."""
+    """Predictions go through here; every other path goes to `control`, set before the first request."""
 
-    def __init__(self, control: App) -> None:
-        self._control = control
+    control: App
+
+    def __init__(self) -> None:
+        self._deployments: list[Deployment] = []
         self._routes: dict[str, Route] = {}
 
-    def mount(self, path: str, deployment: Deployment, protocol: int) -> None:
-        """Answer POST on this path with this model."""
-        self._routes[path] = (deployment, protocol)
+    def mount(self, deployment: Deployment) -> None:
+        """Answer under /models/{name}; a deployment that is alone answers at the root as well."""
+        self._deployments.append(deployment)
+        self._rebuild()
+
+    def unmount(self, deployment: Deployment) -> None:
+        """Take no more requests for it."""
+        self._deployments.remove(deployment)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        routes = {}
+        for deployment in self._deployments:
+            for path, protocol in _PATHS:
+                routes[f"/models/{deployment.name}{path}"] = (deployment, protocol)
+                if len(self._deployments) == 1:
+                    routes[path] = (deployment, protocol)
+        self._routes = routes
 
     def route(self, scope: Scope) -> Route | None:
         """The model that this request is a prediction of, and the protocol it speaks."""
@@ -41,7 +60,7 @@ class Gateway:
         """ASGI entry point."""
         route = self.route(scope) if scope["type"] == "http" else None
         if route is None:
-            await self._control(scope, receive, send)
+            await self.control(scope, receive, send)
         else:
             await _predict(Exchange(scope["headers"], *route), receive, send)
 
@@ -49,7 +68,7 @@ class Gateway:
 async def _predict(exchange: Exchange, receive: Receive, send: Send) -> None:
     settled: wire.Reply | BaseException
     try:
-        limits = exchange.deployment.pool.limits
+        limits = exchange.deployment.limits
         body = await _read(receive, exchange.length, limits.max_body, limits.timeout)
         settled = await exchange.submit(body, receive).future
     except (Left, Refusal, QueueFull, TooLate, Crashed) as reason:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from legion.gateway import openapi
 from legion.gateway.deployment import Deployment
@@ -42,16 +43,20 @@ SwaggerUIBundle({{url: "{document}", dom_id: "#swagger-ui", tryItOutEnabled: tru
 """
 
 
+_CODES = {404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
+
+
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class Control:
-    """The control routes over the deployments that the function gives. `default` is the one at the root."""
+    """The control routes over the deployments that the function gives; `admin` is mounted at /admin."""
 
-    def __init__(self, deployments: Deployments) -> None:
+    def __init__(self, deployments: Deployments, admin: ASGIApp | None = None) -> None:
         self._deployments = deployments
-        self._metrics = Metrics(lambda: (deployment.reading() for deployment in deployments()))
+        self._admin = [] if admin is None else [Mount("/admin", app=admin)]
+        self._metrics = Metrics(lambda: (reading for one in deployments() for reading in one.readings()))
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -70,6 +75,7 @@ class Control:
             Route("/metrics", self.metrics),
             Mount("/docs/assets", StaticFiles(packages=[_ASSETS])),
             Mount("/models/{name}", routes=own),
+            *self._admin,
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: self.fault})
 
@@ -86,30 +92,40 @@ class Control:
         found = [deployment for deployment in self._deployments() if deployment.name == name]
         if not found:
             names = ", ".join(deployment.name for deployment in self._deployments())
-            raise HTTPException(404, f"no model {name!r} is served here; there are {names}")
+            there = f"there are {names}" if names else "nothing is deployed yet"
+            raise HTTPException(404, f"no model {name!r} is served here; {there}")
         return found
 
     async def ping(self, request: Request) -> Response:
-        """200 once every model is warm, else 503."""
-        ready = all(deployment.pool.ready for deployment in self._named(request))
-        return Response("\n", 200 if ready else 503, media_type="application/json")
+        """200 once what is served is warm, else 503."""
+        return Response("\n", 200 if self._ready(request) else 503, media_type="application/json")
 
     async def healthcheck(self, request: Request) -> Response:
         """The same in Legion's REST."""
-        ready = all(deployment.pool.ready for deployment in self._deployments())
+        ready = self._ready(request)
         return _json({"status": ready}, 200 if ready else 503)
+
+    def _ready(self, request: Request) -> bool:
+        """Of a model that the path names: whether it answers. Else whether all do; a refused one holds up no other."""
+        found = self._named(request)
+        if "name" in request.path_params:
+            return found[0].ready
+        return all(one.ready for one in found if one.releases or one.awaited)
 
     async def version(self, request: Request) -> Response:
         """The version of MLflow in the model's environment, as plain text."""
-        versions = [deployment.pool.report.mlflow_version for deployment in self._named(request)]
+        releases = [deployment.release for deployment in self._named(request)]
+        versions = [release.pool.report.mlflow_version for release in releases if release is not None]
         return Response(next((version for version in versions if version), ""), media_type="text/plain")
 
     async def info(self, request: Request) -> Response:
         """The model's OpenAPI document."""
         found = self._named(request)
-        if len(found) > 1:
-            raise HTTPException(404, "several models are served here; ask /models/NAME/api/model/info")
-        return _json(openapi.of_model(found[0]))
+        if len(found) != 1:
+            raise HTTPException(404, "the path must name the model; ask /models/NAME/api/model/info")
+        if found[0].release is None:
+            raise HTTPException(503, f"{found[0].name} has no version to describe yet; try again in a moment")
+        return _json(openapi.of_model(found[0], found[0].release))
 
     async def openapi(self, request: Request) -> Response:
         """The server's OpenAPI document, or one model's."""
@@ -138,7 +154,7 @@ class Control:
             if request.url.path.endswith(("/invocations", "/api/model/invoke")):
                 names = ", ".join(deployment.name for deployment in self._deployments())
                 message = f"no model answers at {request.url.path}; use /models/NAME/… with one of {names}"
-        code = "RESOURCE_DOES_NOT_EXIST" if error.status_code == 404 else "BAD_REQUEST"
+        code = _CODES.get(error.status_code, "BAD_REQUEST")
         response = _json({"error_code": code, "message": message, "stack_trace": ""}, error.status_code)
         response.headers.update(error.headers or {})
         return response

@@ -1,52 +1,98 @@
-"""A model that is served: its name, its pool, and what its answers carry."""
+"""A model that is served under a name: its variants, and which of them a request goes to."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
-
-from legion import wire
-from legion.gateway.limits import Limits
+from legion.gateway.declaration import Declaration
 from legion.gateway.metrics import Meter, Reading
-from legion.gateway.pool import Pool
-
-
-class Served(msgspec.Struct, frozen=True):
-    """One model to serve, decided before the gateway starts. `example` is a body for the docs page."""
-
-    name: str
-    plan: wire.Plan
-    python: Path
-    replicas: int = 1
-    limits: Limits = Limits()
-    example: dict[str, Any] | None = None
+from legion.gateway.release import Release
+from legion.gateway.router import Headers, by_weight
+from legion.gateway.variant import Kept, Settings, Variant
 
 
 class Deployment:
-    """A served model while the gateway runs."""
+    """Changed in place when it is declared anew, so that requests on their way find it as it is."""
 
-    def __init__(self, served: Served) -> None:
-        self.served = served
-        self.name = served.name
+    def __init__(self, declaration: Declaration, settings: Settings, kept: Mapping[str, Kept]) -> None:
+        self.name = declaration.name
+        self.declaration = declaration
+        self.limits = declaration.limits
+        # Counts what was refused before a variant was chosen.
         self.meter = Meter()
-        self.pool = Pool(served.plan, served.python, replicas=served.replicas, limits=served.limits, meter=self.meter)
-        self.failure: str | None = None
-        # Names and versions are checked to be plain ASCII when the manifest is read.
-        self.headers = (
-            (b"model-name", served.plan.name.encode()),
-            (b"model-version", served.plan.version.encode()),
-        )
+        self.now = asyncio.get_running_loop().time
+        self.variants = [Variant(one, settings, kept.get(one.name, Kept())) for one in declaration.variants]
+        self._weigh()
 
-    def reading(self) -> Reading:
+    def _weigh(self) -> None:
+        declared = self.declaration.variants
+        self._only = self.variants[0] if len(self.variants) == 1 else None
+        self._choose = by_weight([one.weight for one in declared], self.declaration.sticky)
+
+    def redeclare(self, declaration: Declaration, settings: Settings) -> list[Variant]:
+        """Take another declaration; variants that keep their name keep their release. The others are given back."""
+        before = {variant.declared.name: variant for variant in self.variants}
+        self.declaration, self.limits = declaration, declaration.limits
+        self.variants = []
+        for one in declaration.variants:
+            variant = before.pop(one.name, None)
+            if variant is None:
+                variant = Variant(one, settings)
+            resized = variant.settings.workers.replicas != settings.workers.replicas
+            variant.declared, variant.settings = one, settings
+            variant.limit(declaration.limits)
+            if resized:
+                variant.resize()
+            self.variants.append(variant)
+        self._weigh()
+        return list(before.values())
+
+    def choose(self, headers: Headers) -> Release | None:
+        """The release that answers a request with these headers; None while there is none."""
+        if self._only is not None:
+            return self._only.release
+        release = self.variants[self._choose(headers)].release
+        # An answer from another variant is better than none.
+        return release if release is not None else self.release
+
+    @property
+    def release(self) -> Release | None:
+        """The first variant's release that there is: what the deployment's documents describe."""
+        return next((variant.release for variant in self.variants if variant.release is not None), None)
+
+    @property
+    def releases(self) -> Sequence[Release]:
+        """Every variant's release that there is."""
+        return [variant.release for variant in self.variants if variant.release is not None]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every variant that has a release has a worker to answer, and one has."""
+        return bool(self.releases) and all(release.pool.ready for release in self.releases)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a first release is still to come: not answering yet, and not refused."""
+        return not self.releases and not any(variant.refused for variant in self.variants)
+
+    def readings(self) -> Iterator[Reading]:
         """What the metrics say of it now."""
-        pool = self.pool
-        return Reading(
-            self.name,
-            self.served.plan.version,
-            self.meter,
-            waiting=pool.waiting,
-            workers=len(pool.pids),
-            ready=pool.ready,
-        )
+        for variant in self.variants:
+            if (release := variant.release) is not None:
+                pool = release.pool
+                yield Reading(
+                    self.name,
+                    variant.declared.name,
+                    release.delivery.plan.version,
+                    release.meter,
+                    waiting=pool.waiting,
+                    workers=len(pool.pids),
+                    swaps=variant.swaps,
+                )
+        if self.meter.statuses:
+            yield Reading(self.name, "", "", self.meter)
+
+    async def stop(self) -> None:
+        """Answer what was taken in, then end every worker."""
+        await asyncio.gather(*(variant.stop() for variant in self.variants))

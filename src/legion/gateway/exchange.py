@@ -13,6 +13,7 @@ from legion.gateway.deployment import Deployment
 from legion.gateway.pending import Crashed, Left, Pending, Receive, TooLate
 from legion.gateway.pool import QueueFull
 from legion.gateway.refusal import Refusal
+from legion.gateway.release import Release
 
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
@@ -31,12 +32,25 @@ def too_large(limit: int) -> Refusal:
 class Exchange:
     """Made from a request's headers; `submit` with the body, then `answer` when that is settled."""
 
-    __slots__ = ("began", "content_type", "deployment", "encoding", "length", "pending", "protocol", "request_id")
+    __slots__ = (
+        "began",
+        "content_type",
+        "deployment",
+        "encoding",
+        "headers",
+        "length",
+        "pending",
+        "protocol",
+        "release",
+        "request_id",
+    )
 
     def __init__(self, headers: Headers, deployment: Deployment, protocol: int) -> None:
         self.deployment = deployment
         self.protocol = protocol
-        self.began = deployment.pool.now()
+        self.headers = headers
+        self.began = deployment.now()
+        self.release: Release | None = None
         self.pending: Pending | None = None
         self.content_type: str | None = None  # plain JSON
         self.encoding: str | None = None
@@ -56,20 +70,23 @@ class Exchange:
             self.request_id = b"%b-%x" % (_PREFIX, next(_count))
 
     def submit(self, body: bytes, receive: Receive | None) -> Pending:
-        """Queue the body. Raises Refusal or QueueFull."""
-        limit = self.deployment.pool.limits.max_body
+        """Choose a release and queue the body, in one go: no swap comes between. Raises Refusal or QueueFull."""
+        limit = self.deployment.limits.max_body
         if len(body) > limit:
             raise too_large(limit)
         if self.encoding is not None:
             raise Refusal(415, f"the content encoding {self.encoding!r} is not read here; send the body as it is")
-        call = wire.Call(self.protocol, body, self.content_type)
-        self.pending = self.deployment.pool.submit(call, receive)
+        self.release = release = self.deployment.choose(self.headers)
+        if release is None:
+            raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment", 1)
+        self.pending = release.pool.submit(wire.Call(self.protocol, body, self.content_type), receive)
         return self.pending
 
     def answer(self, settled: wire.Reply | BaseException) -> Answer | None:
         """Status, headers and body for a reply or for the reason that there is none; None if the caller left."""
-        meter = self.deployment.meter
-        seconds = self.deployment.pool.now() - self.began
+        deployment, release = self.deployment, self.release
+        meter = deployment.meter if release is None else release.meter
+        seconds = deployment.now() - self.began
         if isinstance(settled, wire.Reply):
             meter.rows += settled.rows
             status, body = settled.status, settled.body
@@ -79,13 +96,14 @@ class Exchange:
             meter.answer(499, seconds)
             return None
         elif isinstance(settled, (Refusal, QueueFull, TooLate, Crashed)):
-            refusal = Refusal.of(settled, self.deployment.pool.limits)
+            refusal = Refusal.of(settled, deployment.limits)
             status, body, headers = refusal.status, refusal.body(self.protocol), refusal.headers
         else:
             raise settled
         meter.answer(status, seconds)
         headers += (b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id)
-        headers += self.deployment.headers
+        if release is not None:
+            headers += release.headers
         return status, headers, body
 
     def _timing(self, reply: wire.Reply) -> tuple[bytes, bytes]:

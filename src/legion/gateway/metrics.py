@@ -1,10 +1,11 @@
-"""What is counted, and how Prometheus gets it. The label sets are bounded: model, version, status code."""
+"""What is counted, and how Prometheus gets it. The label sets are bounded: model, variant, version, status code."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -78,18 +79,16 @@ class Meter:
         self.batches.add(size)
 
 
-class Reading:
-    """One model's meter with what else is known of it now."""
+class Reading(msgspec.Struct, frozen=True):
+    """One release's meter with what else is known of it now; `swaps` counts its variant's by outcome."""
 
-    __slots__ = ("meter", "model", "ready", "version", "waiting", "workers")
-
-    def __init__(self, model: str, version: str, meter: Meter, *, waiting: int, workers: int, ready: bool) -> None:
-        self.model = model
-        self.version = version
-        self.meter = meter
-        self.waiting = waiting
-        self.workers = workers
-        self.ready = ready
+    model: str
+    variant: str
+    version: str
+    meter: Meter
+    waiting: int = 0
+    workers: int = 0
+    swaps: dict[str, int] = {}
 
 
 class _Collector(Collector):
@@ -97,7 +96,7 @@ class _Collector(Collector):
         self._readings = readings
 
     def collect(self) -> Iterator[Metric]:
-        labels = ["model", "version"]
+        labels = ["model", "variant", "version"]
         requests = CounterMetricFamily("legion_requests", "Answered requests.", labels=[*labels, "status"])
         latency = HistogramMetricFamily(
             "legion_request_seconds", "From the body's arrival to its answer.", labels=labels
@@ -110,8 +109,13 @@ class _Collector(Collector):
         hangs = CounterMetricFamily("legion_worker_hangs", "Workers replaced because they hung.", labels=labels)
         waiting = GaugeMetricFamily("legion_queue_requests", "Requests that wait for a worker.", labels=labels)
         workers = GaugeMetricFamily("legion_workers", "Workers that are ready.", labels=labels)
+        swaps = CounterMetricFamily(
+            "legion_swaps", "Versions that were switched to or refused.", labels=["model", "variant", "outcome"]
+        )
         for reading in self._readings():
-            who, meter = [reading.model, reading.version], reading.meter
+            who, meter = [reading.model, reading.variant, reading.version], reading.meter
+            for outcome, count in reading.swaps.items():
+                swaps.add_metric([reading.model, reading.variant, outcome], count)
             for status, count in sorted(meter.statuses.items()):
                 requests.add_metric([*who, str(status)], count)
             latency.add_metric(who, meter.latency.buckets(), meter.latency.total)
@@ -121,7 +125,7 @@ class _Collector(Collector):
             hangs.add_metric(who, meter.hangs)
             waiting.add_metric(who, reading.waiting)
             workers.add_metric(who, reading.workers)
-        yield from (requests, latency, batches, rows, restarts, hangs, waiting, workers)
+        yield from (requests, latency, batches, rows, restarts, hangs, waiting, workers, swaps)
 
 
 class Metrics:

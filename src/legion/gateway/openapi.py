@@ -7,6 +7,7 @@ from typing import Any
 from legion import __version__
 from legion.gateway import schema
 from legion.gateway.deployment import Deployment
+from legion.gateway.release import Release
 from legion.signature import Signature
 
 _ERROR_REF = {"$ref": "#/components/schemas/Error"}
@@ -25,16 +26,17 @@ _REFUSALS = {
 def document(deployments: list[Deployment], default: Deployment | None) -> dict[str, Any]:
     """The whole server's document: one model at the root, or several under /models/{name}."""
     paths: dict[str, Any] = {}
-    for deployment in deployments:
+    described = [(one, one.release) for one in deployments if one.release is not None]
+    for deployment, release in described:
         prefix = "" if deployment is default else f"/models/{deployment.name}"
-        paths |= _model_paths(deployment, prefix)
+        paths |= _model_paths(deployment.name, release, prefix)
     paths |= _server_paths()
-    names = ", ".join(f"{d.name} {d.served.plan.version}" for d in deployments)
+    names = ", ".join(f"{one.name} {release.delivery.plan.version}" for one, release in described) or "no model yet"
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": deployments[0].name if len(deployments) == 1 else "Legion",
-            "version": deployments[0].served.plan.version if len(deployments) == 1 else __version__,
+            "title": described[0][0].name if len(described) == 1 else "Legion",
+            "version": described[0][1].delivery.plan.version if len(described) == 1 else __version__,
             "description": f"Predictions of {names}, served by Legion {__version__}.",
         },
         "paths": paths,
@@ -42,17 +44,17 @@ def document(deployments: list[Deployment], default: Deployment | None) -> dict[
     }
 
 
-def of_model(deployment: Deployment) -> dict[str, Any]:
+def of_model(deployment: Deployment, release: Release) -> dict[str, Any]:
     """One model's document, its paths at the root: what `GET /api/model/info` gives."""
-    own = deployment.pool.report.openapi
+    own = release.pool.report.openapi
     return own if own is not None else document([deployment], deployment)
 
 
-def example(deployment: Deployment) -> dict[str, Any] | None:
+def example(release: Release) -> dict[str, Any] | None:
     """A body of MLflow's protocol that the model takes."""
-    if deployment.served.example is not None:
-        return deployment.served.example
-    signature = deployment.pool.report.signature
+    if release.delivery.example is not None:
+        return release.delivery.example
+    signature = release.pool.report.signature
     if signature.kind != "columns":
         return None
     split: dict[str, Any] = {"data": [schema.example_row(signature)]}
@@ -61,15 +63,15 @@ def example(deployment: Deployment) -> dict[str, Any] | None:
     return {"dataframe_split": split}
 
 
-def _model_paths(deployment: Deployment, prefix: str) -> dict[str, Any]:
-    signature = deployment.pool.report.signature
-    sample = example(deployment)
+def _model_paths(name: str, release: Release, prefix: str) -> dict[str, Any]:
+    signature = release.pool.report.signature
+    sample = example(release)
     predictions = schema.answers(signature)
-    tag = [deployment.name]
+    tag = [name]
     invocations: dict[str, Any] = {
         "tags": tag,
         "summary": "Predict (MLflow's scoring protocol)",
-        "operationId": f"{deployment.name}-invocations",
+        "operationId": f"{name}-invocations",
         "requestBody": {"required": True, "content": _invocation_content(signature, sample)},
         "responses": {
             "200": _response(
@@ -84,13 +86,13 @@ def _model_paths(deployment: Deployment, prefix: str) -> dict[str, Any]:
         },
     }
     paths = {f"{prefix}/invocations": {"post": invocations}}
-    if signature.kind == "columns" and deployment.pool.report.mode == "matrix":
-        paths[f"{prefix}/api/model/invoke"] = {"post": _legion_operation(deployment, signature, sample)}
+    if signature.kind == "columns" and release.pool.report.mode == "matrix":
+        paths[f"{prefix}/api/model/invoke"] = {"post": _legion_operation(name, signature, sample)}
     paths[f"{prefix}/api/model/info"] = {
         "get": {
             "tags": tag,
             "summary": "This model's OpenAPI document",
-            "operationId": f"{deployment.name}-info",
+            "operationId": f"{name}-info",
             "responses": {"200": _response("An OpenAPI document.", {"type": "object"})},
         }
     }
@@ -157,7 +159,7 @@ def _params(signature: Signature) -> dict[str, Any]:
     return {"params": {"type": "object", "properties": properties}}
 
 
-def _legion_operation(deployment: Deployment, signature: Signature, sample: dict[str, Any] | None) -> dict[str, Any]:
+def _legion_operation(name: str, signature: Signature, sample: dict[str, Any] | None) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": schema.split(signature)}
     split = None if sample is None else sample.get("dataframe_split")
     if split is not None:
@@ -175,9 +177,9 @@ def _legion_operation(deployment: Deployment, signature: Signature, sample: dict
         "422": "The request does not fit the model's signature; row and column say where.",
     }
     return {
-        "tags": [deployment.name],
+        "tags": [name],
         "summary": "Predict (Legion's REST)",
-        "operationId": f"{deployment.name}-invoke",
+        "operationId": f"{name}-invoke",
         "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": {
             "200": _response("A matrix and the names of its columns.", answer),

@@ -48,7 +48,7 @@ class Pool:
         self._flush_due = False
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        self._emptied: asyncio.Future[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -67,21 +67,37 @@ class Pool:
 
     async def start(self) -> None:
         """Start every replica; returns when all are warm. Raises WorkerError if one cannot be started."""
-        starts = [Replica.start(self.plan, self._python) for _ in self._slots]
-        replicas = await asyncio.gather(*starts, return_exceptions=True)
-        faults = [fault for fault in replicas if isinstance(fault, BaseException)]
-        for slot, replica in zip(self._slots, replicas, strict=True):
-            if isinstance(replica, Replica):
-                slot.replica = replica
-        if faults:
+        try:
+            async with asyncio.TaskGroup() as starts:
+                for slot in self._slots:
+                    starts.create_task(self._fill(slot))
+        except BaseException as error:
             await self.stop()
-            raise faults[0]
+            raise (error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error) from None
         for slot in self._slots:
             assert slot.replica is not None
             self.report = slot.replica.report
             self._keepers.append(self._loop.create_task(self._keep(slot)))
         # Requests may have come before the first worker was ready.
         self._flush()
+
+    async def _fill(self, slot: Slot) -> None:
+        slot.replica = await Replica.start(self.plan, self._python)
+
+    async def drained(self) -> None:
+        """Wait until every request that was taken in is settled; for when no more are submitted."""
+        while not self._empty:
+            self._emptied = self._emptied or self._loop.create_future()
+            await asyncio.shield(self._emptied)
+
+    @property
+    def _empty(self) -> bool:
+        return not self._queue and not any(slot.batches for slot in self._slots)
+
+    def _tell_if_empty(self) -> None:
+        if self._emptied is not None and self._empty:
+            self._emptied.set_result(None)
+            self._emptied = None
 
     async def stop(self) -> None:
         """End every worker; whatever still waits is refused."""
@@ -90,6 +106,7 @@ class Pool:
             keeper.cancel()
         while self._queue:
             self._queue.popleft().fail(Crashed())
+        self._tell_if_empty()
         if self._sweeper is not None:
             self._sweeper.cancel()
         await asyncio.gather(*(slot.replica.stop() for slot in self._slots if slot.replica is not None))
@@ -165,6 +182,8 @@ class Pool:
             for pending, reply in zip(batch, replies, strict=True):
                 if not pending.future.done():
                     pending.future.set_result(reply)
+            if self._emptied is not None:
+                self._tell_if_empty()
 
         slot.replica.post([pending.call for pending in batch], settle)
 
@@ -190,6 +209,7 @@ class Pool:
             if now - pending.arrived < _SWEEP:
                 break
             pending.watch()
+        self._tell_if_empty()
         if busy or self._queue:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
 
@@ -205,6 +225,7 @@ class Pool:
             self.meter.restarts += 1
             _logger.warning("%s: worker %d ended and is started again", self.plan.name, ended.pid)
             self._retry(left)
+            self._tell_if_empty()
             slot.replica = await self._restart()
             self._flush()
 

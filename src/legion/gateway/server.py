@@ -9,22 +9,25 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+import msgspec
 import uvicorn
 import uvloop
 
-from legion import wire
 from legion.errors import OutsideError, UsageError
+from legion.gateway.admin import Admin
 from legion.gateway.app import Gateway
 from legion.gateway.control import Control
-from legion.gateway.deployment import Deployment, Served
+from legion.gateway.declaration import Declaration
+from legion.gateway.deployment import Deployment
 from legion.gateway.direct import protocol_for
+from legion.gateway.fleet import Fleet
+from legion.gateway.ledger import Ledger
+from legion.gateway.provisioner import Provisioner
+from legion.gateway.variant import Kept
 
-# Starting several models at once must not starve each of the processor.
-_STARTS_AT_ONCE = 2
 _DRAIN = 25
-
-_PATHS = (("/invocations", wire.MLFLOW), ("/api/model/invoke", wire.LEGION))
 
 OnReady = Callable[[list[Deployment], float], None]
 
@@ -50,26 +53,76 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(served: Sequence[Served], sock: socket.socket, *, on_ready: OnReady) -> None:
-    """Serve until SIGTERM or SIGINT. Raises UsageError for two models of one name, WorkerError if one cannot start."""
-    names = [one.name for one in served]
+class Setting(msgspec.Struct, frozen=True):
+    """How a gateway is to be: `cache` for what is fetched; with `state` and `token` it keeps deployments and has an
+    admin API. `say` takes a line for people."""
+
+    cache: Path
+    say: Callable[[str], None]
+    state: Path | None = None
+    token: str | None = None
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """A deployment to begin with; `kept` is by its variants' names, for those that need not be fetched."""
+
+    declaration: Declaration
+    kept: dict[str, Kept] = {}
+
+
+def serve(declared: Sequence[Declared], sock: socket.socket, setting: Setting, *, on_ready: OnReady) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises UsageError for two models of one name, and what kept a model from starting where there is no admin API
+    to say it.
+    """
+    names = [one.declaration.name for one in declared]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two models are named {twice!r}; give one another name as NAME=MODEL")
-    uvloop.run(_run(served, sock, on_ready))
+    uvloop.run(_run(declared, sock, setting, on_ready))
 
 
-async def _run(served: Sequence[Served], sock: socket.socket, on_ready: OnReady) -> None:
+async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setting, on_ready: OnReady) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    deployments = [Deployment(one) for one in served]
-    gateway = Gateway(Control(lambda: deployments).app())
-    for deployment in deployments:
-        for path, protocol in _PATHS:
-            gateway.mount(f"/models/{deployment.name}{path}", deployment, protocol)
-            if len(deployments) == 1:
-                gateway.mount(path, deployment, protocol)
-    server = _Server(
+    ledger = None if setting.state is None else Ledger(setting.state / "deployments")
+    gateway = Gateway()
+    fleet = Fleet(gateway, Provisioner(setting.cache), setting.say, ledger)
+    admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
+    gateway.control = Control(lambda: list(fleet.deployments.values()), admin).app()
+    server = _server(gateway)
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        stopped.set()
+        server.should_exit = True
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop)
+    fleet.restore()
+    for one in declared:
+        fleet.put(one.declaration, one.kept)
+    listening = loop.create_task(server.serve([sock]))
+    starting = loop.create_task(_started(fleet, strict=admin is None))
+    try:
+        await asyncio.wait((starting, loop.create_task(stopped.wait())), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            gc.collect()
+            gc.freeze()
+            on_ready(list(fleet.deployments.values()), loop.time() - began)
+        await listening
+    finally:
+        server.should_exit = True
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await asyncio.gather(listening, return_exceptions=True)
+        await fleet.stop()
+
+
+def _server(gateway: Gateway) -> _Server:
+    return _Server(
         uvicorn.Config(
             gateway,
             loop="none",
@@ -84,42 +137,15 @@ async def _run(served: Sequence[Served], sock: socket.socket, on_ready: OnReady)
             timeout_graceful_shutdown=_DRAIN,
         )
     )
-    stopped = asyncio.Event()
-
-    def stop() -> None:
-        stopped.set()
-        server.should_exit = True
-
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop)
-    listening = loop.create_task(server.serve([sock]))
-    starting = loop.create_task(_start(deployments))
-    try:
-        await asyncio.wait((starting, loop.create_task(stopped.wait())), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
-            gc.collect()
-            gc.freeze()
-            on_ready(deployments, loop.time() - began)
-        await listening
-    finally:
-        server.should_exit = True
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await asyncio.gather(listening, return_exceptions=True)
-        await asyncio.gather(*(deployment.pool.stop() for deployment in deployments))
 
 
-async def _start(deployments: Sequence[Deployment]) -> None:
-    turn = asyncio.Semaphore(_STARTS_AT_ONCE)
-
-    async def start(deployment: Deployment) -> None:
-        async with turn:
-            await deployment.pool.start()
-
-    for fault in await asyncio.gather(*map(start, deployments), return_exceptions=True):
-        if fault is not None:
-            raise fault
+async def _started(fleet: Fleet, *, strict: bool) -> None:
+    """Until every variant serves or was refused; with `strict` a refusal is raised."""
+    firsts = [variant.first for one in fleet.deployments.values() for variant in one.variants]
+    if strict:
+        await asyncio.gather(*firsts)
+    elif firsts:
+        await asyncio.wait(firsts)
 
 
 def configure_logging() -> None:

@@ -1,0 +1,44 @@
+"""One version of a model while it is served: its pool and what its answers carry."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from legion.gateway.limits import Limits
+from legion.gateway.metrics import Meter
+from legion.gateway.pool import Pool
+from legion.order import Delivery
+
+
+class Release:
+    """`start` it through its pool; `since` is when it was first given requests."""
+
+    def __init__(self, delivery: Delivery, *, replicas: int, limits: Limits) -> None:
+        plan = delivery.plan
+        self.delivery = delivery
+        self.meter = Meter()
+        self.pool = Pool(plan, Path(delivery.python), replicas=replicas, limits=limits, meter=self.meter)
+        self.since: datetime | None = None
+        # Names and versions are checked to be plain ASCII when the manifest is read.
+        self.headers = ((b"model-name", plan.name.encode()), (b"model-version", plan.version.encode()))
+
+    def __str__(self) -> str:
+        return named(self.delivery)
+
+    def taken(self) -> None:
+        """From now on it gets requests."""
+        self.since = datetime.now(UTC)
+
+    async def end(self) -> None:
+        """Answer what was taken in, then end the workers."""
+        if self.pool.ready:
+            await self.pool.drained()
+        await self.pool.stop()
+
+
+def named(delivery: Delivery) -> str:
+    """The version as people know it."""
+    registered = delivery.registered
+    where = "" if registered is None else f" (models:/{registered.name}/{registered.version})"
+    return f"{delivery.plan.name} {delivery.plan.version}{where}"

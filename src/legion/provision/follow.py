@@ -1,0 +1,115 @@
+"""One order: bring the model that a reference means, and again whenever it means another version."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from legion.errors import LegionError, RefusedError, UsageError
+from legion.order import Delivery, Event, Failure, Kind, Order, Progress, Reach, Registered
+from legion.provision.resolve import resolve
+from legion.reference import Reference, parse
+from legion.registry import store
+
+# What failed for an outside reason (a store that is down, an index that does not answer) is tried again after
+# this many seconds, doubled each time up to the second number.
+_RETRY = (5.0, 300.0)
+
+Emit = Callable[[Event], None]
+
+
+def follow(order: Order, cache: Path, emit: Emit, cancelled: threading.Event) -> None:
+    """Deliver once, or until cancelled where the order asks to follow. Says every change once."""
+    _Following(order, cache, emit, cancelled).run()
+
+
+class _Following:
+    def __init__(self, order: Order, cache: Path, emit: Emit, cancelled: threading.Event) -> None:
+        self._order = order
+        self._cache = cache
+        self._emit = emit
+        self._cancelled = cancelled
+        self._known = order.known
+        self._out_of_reach: str | None = None
+        self._wait = _RETRY[0]
+        self._failed: str | None = None
+
+    def run(self) -> None:
+        """Until there is nothing more to bring."""
+        try:
+            reference = parse(self._order.model)
+        except LegionError as error:
+            self._emit(Failure(self._order.id, str(error), _kind(error)))
+            return
+        while not self._cancelled.is_set():
+            pause = self._look(reference)
+            if self._order.follow is None or self._cancelled.wait(pause):
+                return
+
+    def _look(self, reference: Reference) -> float:
+        """Bring what is new; seconds until the next look."""
+        rhythm = self._order.follow or 0.0
+        try:
+            version = store.resolve(reference) if _registered(reference) else None
+        except LegionError as error:
+            if self._order.follow is None:
+                self._emit(Failure(self._order.id, str(error), _kind(error)))
+            else:
+                self._reach(str(error))
+            return rhythm
+        self._reach(None)
+        key = (
+            self._order.model
+            if version is None
+            else f"{version.name}/{version.version}/{version.digest or version.model_id}"
+        )
+        if key == self._known:
+            return rhythm
+        if key != self._failed:
+            self._failed, self._wait = None, _RETRY[0]
+        if self._bring(reference, version, key):
+            self._known, self._failed = key, None
+            return rhythm
+        self._failed = key
+        self._wait = min(self._wait * 2, _RETRY[1])
+        return max(rhythm, self._wait / 2)
+
+    def _bring(self, reference: Reference, version: store.RegisteredVersion | None, key: str) -> bool:
+        """Whether this version needs no further look: it was delivered, or refused for good."""
+        order, digest = self._order, None if version is None else version.digest
+        registered = None if version is None else Registered(version.name, version.version)
+        # The very version that was looked up: the alias may move on while it is fetched.
+        text = reference.text if version is None else f"models:/{version.name}/{version.version}"
+        try:
+            found = resolve(text, env=order.env, cache=self._cache, say=self._say, digest=digest)
+        except LegionError as error:
+            kind = _kind(error)
+            if key != self._failed:
+                self._emit(Failure(order.id, str(error), kind, key, digest, registered))
+            return kind != "outside"
+        self._emit(
+            Delivery(order.id, key, found.plan, str(found.python), found.example, found.digest or digest, registered)
+        )
+        return True
+
+    def _reach(self, reason: str | None) -> None:
+        if reason != self._out_of_reach:
+            self._out_of_reach = reason
+            self._emit(Reach(self._order.id, reason))
+
+    def _say(self, line: str) -> None:
+        # What is tried once more in vain was said already.
+        if self._failed is None:
+            self._emit(Progress(self._order.id, line))
+
+
+def _registered(reference: Reference) -> bool:
+    """Whether the reference names a version in the registry, which an alias or a stage may move."""
+    return reference.scheme == "models" and bool(reference.alias or reference.version)
+
+
+def _kind(error: LegionError) -> Kind:
+    if isinstance(error, UsageError):
+        return "usage"
+    return "refused" if isinstance(error, RefusedError) else "outside"
