@@ -62,7 +62,10 @@ class Fleet:
             self._cancel(variant)
             self._leave(variant)
         for variant in deployment.variants:
-            if before.get(variant) != _wanted(variant.declared, declaration) or variant.pinned or variant.refused:
+            same = before.get(variant) == _wanted(variant.declared, declaration)
+            # A file may hold another model by now.
+            on_disk = parse(variant.declared.model).scheme == "path"
+            if not same or on_disk or variant.pinned or variant.refused:
                 self._cancel(variant)
                 variant.unpin()
                 self._supply(deployment, variant, kept.get(variant.declared.name, Kept()).delivery)
@@ -106,6 +109,8 @@ class Fleet:
         """Begin with the delivery that is there, if any, and order what more is wanted."""
         if delivery is not None:
             variant.restore(delivery)
+        else:
+            variant.ordered()
         follow = _follow(variant.declared, deployment.declaration)
         if delivery is not None and follow is None:
             return

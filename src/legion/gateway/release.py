@@ -17,6 +17,7 @@ class Release:
     def __init__(self, delivery: Delivery, *, replicas: int, limits: Limits) -> None:
         plan = delivery.plan
         self.delivery = delivery
+        self.replicas = replicas
         self.meter = Meter()
         self.pool = Pool(plan, Path(delivery.python), replicas=replicas, limits=limits, meter=self.meter)
         self.since: datetime | None = None
@@ -25,6 +26,10 @@ class Release:
 
     def __str__(self) -> str:
         return named(self.delivery)
+
+    def fits(self, delivery: Delivery, replicas: int) -> bool:
+        """Whether it is this very version in so many processes."""
+        return self.delivery.key == delivery.key and self.replicas == replicas
 
     def taken(self) -> None:
         """From now on it gets requests."""

@@ -16,9 +16,9 @@ class Standby:
         self._ending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def has(self, delivery: Delivery) -> bool:
-        """Whether this very version is warm."""
-        return self.release is not None and self.release.delivery.key == delivery.key and self.release.pool.ready
+    def has(self, delivery: Delivery, replicas: int) -> bool:
+        """Whether this very version is warm in so many processes."""
+        return self.release is not None and self.release.fits(delivery, replicas) and self.release.pool.ready
 
     def take(self) -> Release:
         """The release that is kept, out of here; only after `has`."""

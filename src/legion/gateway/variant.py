@@ -124,6 +124,10 @@ class Variant:
         """Start what was served before a restart; a pin stays."""
         self._install(delivery)
 
+    def ordered(self) -> None:
+        """What the reference means is being looked for."""
+        self.starting = f"looking for {self.declared.model}"
+
     def unpin(self) -> None:
         """Take what the reference means again, should it be delivered."""
         self._pinned_from = None
@@ -135,7 +139,7 @@ class Variant:
             return None
         serving = self.serving
         self._pinned_from = None if serving is None else serving.delivery.key
-        if self.standby.has(before):
+        if self.standby.has(before, self.settings.workers.replicas):
             # Whatever is being started has been overtaken by this.
             if self._installing is not None:
                 self._installing.cancel()
@@ -147,7 +151,7 @@ class Variant:
     def resize(self) -> None:
         """Start the same version anew under the settings' workers."""
         if self.release is not None:
-            self._install(self.release.delivery, anew=True)
+            self._install(self.release.delivery)
 
     def limit(self, limits: Limits) -> None:
         """From the next request on these limits hold."""
@@ -164,23 +168,23 @@ class Variant:
             await self.release.end()
         await self.standby.stop()
 
-    def _install(self, delivery: Delivery, *, anew: bool = False) -> None:
-        self._installing = asyncio.get_running_loop().create_task(self._start(delivery, anew, self._installing))
+    def _install(self, delivery: Delivery) -> None:
+        self._installing = asyncio.get_running_loop().create_task(self._start(delivery, self._installing))
 
-    async def _start(self, delivery: Delivery, anew: bool, overtaken: asyncio.Task[None] | None) -> None:
+    async def _start(self, delivery: Delivery, overtaken: asyncio.Task[None] | None) -> None:
         if overtaken is not None:
             overtaken.cancel()
             await asyncio.gather(overtaken, return_exceptions=True)
-        serving = self.serving
-        if serving is not None and serving.delivery.key == delivery.key and not anew:
+        settings = self.settings
+        replicas = settings.workers.replicas
+        if self.serving is not None and self.serving.fits(delivery, replicas):
             self._settled()
             return
-        if self.standby.has(delivery) and not anew:
+        if self.standby.has(delivery, replicas):
             self._switch(self.standby.take())
             return
         self.starting = f"starting {named(delivery)}"
-        settings = self.settings
-        release = Release(delivery, replicas=settings.workers.replicas, limits=settings.limits)
+        release = Release(delivery, replicas=replicas, limits=settings.limits)
         if self.release is None:
             # Requests may come already; they wait until it is warm.
             self.release = release
@@ -221,7 +225,9 @@ class Variant:
         self.swaps["taken"] += 1
         if self.refused is not None and self.refused.registered == release.delivery.registered is not None:
             self.settings.mark(release.delivery.registered, None)
-        if old is not None:
+        if old is not None and old.delivery.key == release.delivery.key:
+            self.standby.let_go(old)
+        elif old is not None:
             self.settings.say(f"{self.declared.name}: {release} answers now, {old} finishes what it has")
             self._previous = old.delivery
             self.standby.keep(old, self.settings.workers.keep_warm)

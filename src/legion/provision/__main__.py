@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from legion.order import Cancel, Event, Failure, Mark, Order, Request
+from legion.order import Cancel, Event, Failure, Order, Request
 from legion.provision.follow import follow
-from legion.registry import versions
+from legion.provision.marks import mark
 
 # MLflow's own defaults wait for minutes on a server that is away; the next look comes soon enough.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
@@ -41,7 +41,7 @@ class Provisioner:
             if (cancelled := self._cancelled.pop(request.id, None)) is not None:
                 cancelled.set()
         else:
-            threading.Thread(target=_mark, args=(request,), daemon=True).start()
+            threading.Thread(target=mark, args=(request,), daemon=True).start()
 
     def _attend(self, order: Order) -> None:
         cancelled = self._cancelled.get(order.id, threading.Event())
@@ -56,13 +56,6 @@ class Provisioner:
         with self._writing:
             while line:
                 line = line[os.write(self._out, line) :]
-
-
-def _mark(mark: Mark) -> None:
-    if mark.reason is None:
-        versions.clear_refused(mark.registered.name, mark.registered.version)
-    else:
-        versions.mark_refused(mark.registered.name, mark.registered.version, mark.reason)
 
 
 def main(argv: list[str]) -> None:

@@ -59,11 +59,7 @@ class _Following:
                 self._reach(str(error))
             return rhythm
         self._reach(None)
-        key = (
-            self._order.model
-            if version is None
-            else f"{version.name}/{version.version}/{version.digest or version.model_id}"
-        )
+        key = self._order.model if version is None else f"{version.name}/{version.version}/{version.made_at}"
         if key == self._known:
             return rhythm
         if key != self._failed:
@@ -88,6 +84,8 @@ class _Following:
             if key != self._failed:
                 self._emit(Failure(order.id, str(error), kind, key, digest, registered))
             return kind != "outside"
+        if version is None:
+            key = _stamp(reference, found.digest)
         self._emit(
             Delivery(order.id, key, found.plan, str(found.python), found.example, found.digest or digest, registered)
         )
@@ -107,6 +105,14 @@ class _Following:
 def _registered(reference: Reference) -> bool:
     """Whether the reference names a version in the registry, which an alias or a stage may move."""
     return reference.scheme == "models" and bool(reference.alias or reference.version)
+
+
+def _stamp(reference: Reference, digest: str | None) -> str:
+    """Tells apart what one path holds at different times."""
+    if digest is not None or reference.scheme != "path":
+        return digest or reference.text
+    changed = max((path.stat().st_mtime_ns for path in reference.path.rglob("*")), default=0)
+    return f"{reference.text}@{changed}"
 
 
 def _kind(error: LegionError) -> Kind:
