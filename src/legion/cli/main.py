@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("legion.cli.artifact:verify", "Check that an artifact is whole and safe to open."),
     "unpack": ("legion.cli.artifact:unpack", "Unpack an artifact into a folder."),
     "register": ("legion.cli.register:register", "Register an artifact; no experiment run is made."),
+    "up": ("legion.cli.up:up", "Start MLflow's server and a gateway: the whole platform."),
+    "models": ("legion.cli.models:models", "List, show, promote, roll back, pull and delete registered models."),
     "serve": ("legion.cli.serve:serve", "Serve one or several models over HTTP."),
     "predict": ("legion.cli.predict:predict", "Predict a whole file: csv, jsonl, parquet or arrow."),
     "deploy": ("legion.cli.deploy:deploy", "Deploy models to a running gateway and look after them."),
