@@ -29,9 +29,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """All a worker needs to know about its model; parsed by the parent, trusted by the worker.
 
     `interface` is `pyfunc` (an MLflow model at `folder`) or `gppi` (the module `entrypoint` in `workdir`,
-    relative to `folder`). `flavor` is the MLmodel's `flavors` section. `golden` is the path of
-    legion.golden.json relative to `folder`, or None. With `reference` the worker takes no shortcut and
-    merges nothing: the answers are the reference path's own.
+    relative to `folder`). `flavors` is the MLmodel's section of that name. `golden` and `linear` are the paths of
+    legion.golden.json and legion.linear.json, from `folder` or absolute, or None. With `reference` the worker takes no
+    shortcut and merges nothing: the answers are the reference path's own.
     """
 
     name: str
@@ -45,12 +45,30 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     flavors: Dict[str, Any] = {}
     golden: Optional[str] = None
     reference: bool = False
+    linear: Optional[str] = None
+
+
+class Linear(msgspec.Struct, frozen=True):
+    """The numbers of a linear model, as legion.linear.json holds them.
+
+    `coefficients` are of shape (columns,) or (targets, columns) and of type `dtype`; `intercept` is one number or one
+    a target, of type `intercept_dtype` (None: Python's own number). `estimator` is `sha256:` and the hex of the file
+    that they were read from.
+    """
+
+    format: int
+    estimator: str
+    dtype: str
+    coefficients: List[Any]
+    intercept: Any
+    intercept_dtype: Optional[str] = None
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a worker says when it is ready, or why it is not.
 
-    `error` holds the sentence; `refused` is set where the model could run and may not.
+    `error` holds the sentence; `refused` is set where the model could run and may not. `linear` is reported by the
+    reference path only.
     """
 
     error: Optional[str] = None
@@ -64,6 +82,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     mlflow_version: Optional[str] = None
     python_version: str = ""
     golden_rows: int = 0
+    linear: Optional[Linear] = None
 
 
 class Call(msgspec.Struct, array_like=True, gc=False):

@@ -13,6 +13,8 @@ from legion.signature import Signature, from_mlflow
 from legion.wire import Plan
 
 GOLDEN = "legion.golden.json"
+# What a worker may compute a linear model from without loading it.
+LINEAR = "legion.linear.json"
 
 
 def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Plan:
@@ -31,6 +33,7 @@ def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Pl
     if interface == "pyfunc":
         flavors, signature = read_mlmodel(workdir)
     golden = GOLDEN if (folder / GOLDEN).is_file() else None
+    linear = folder / LINEAR
     return Plan(
         name=manifest.model.name,
         version=manifest.model.version,
@@ -42,6 +45,7 @@ def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Pl
         flavors=flavors,
         golden=None if golden is None else str(folder / golden),
         reference=reference,
+        linear=str(linear) if interface == "pyfunc" and linear.is_file() else None,
     )
 
 

@@ -5,17 +5,20 @@ Only candidates. One is used only after it has reproduced the golden answers (wo
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import warnings
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
+from legion.interface import linear
 from legion.interface.lowered import lowered
 from legion.interface.table import Table
 from legion.signature import Signature
-from legion.wire import Plan
+from legion.wire import Linear, Plan
 
 _DTYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32"}
 
@@ -64,20 +67,58 @@ def candidates(plan: Plan) -> Iterator[Native]:
 
     The formats are MLflow's (mlflow/sklearn: skops with its trusted types, cloudpickle, pickle).
     """
-    flavor, pyfunc = plan.flavors.get("sklearn"), plan.flavors.get("python_function")
-    dtype = block_dtype(plan.signature)
-    if not flavor or not pyfunc or dtype is None or plan.signature.params is not None:
+    dtype = _dtype(plan)
+    if dtype is None:
         return
-    if pyfunc.get("loader_module") != "mlflow.sklearn" or flavor.get("code"):
-        return
-    estimator = _load(Path(plan.folder, flavor["pickled_model"]), flavor)
+    flavor = plan.flavors["sklearn"]
+    path, method = _estimator_path(plan), _method(plan)
+    estimator = lru_cache(maxsize=None)(partial(_load, path, flavor))
     # The block carries no column names; the order was matched by name when the request was read.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
-    method = pyfunc.get("predict_fn") or "predict"
-    bare = lowered(estimator, method)
+    if plan.linear is not None and _importable(flavor):
+        # scikit-learn takes a second to import; these rows do not need it.
+        def whole(block: Any) -> Any:
+            return getattr(estimator(), method)(block)
+
+        kept = linear.read(Path(plan.folder, plan.linear), path, method, whole)
+        if kept is not None:
+            yield Native("lowered", kept, plan.signature, dtype)
+    bare = lowered(estimator(), method)
     if bare is not None:
         yield Native("lowered", bare, plan.signature, dtype)
-    yield Native("native", getattr(estimator, method), plan.signature, dtype)
+    yield Native("native", getattr(estimator(), method), plan.signature, dtype)
+
+
+def described(plan: Plan, estimator: Callable[[], Any]) -> Optional[Linear]:
+    """What legion.linear.json is to hold for the plan's model; None for nothing, without asking for the estimator
+    where no shortcut could take it.
+    """
+    return None if _dtype(plan) is None else linear.describe(estimator(), _method(plan), _estimator_path(plan))
+
+
+def _dtype(plan: Plan) -> Optional[Any]:
+    """The type of the block that the model takes, or None where there is no shortcut."""
+    flavor, pyfunc = plan.flavors.get("sklearn"), plan.flavors.get("python_function")
+    if not flavor or not pyfunc or plan.signature.params is not None:
+        return None
+    if pyfunc.get("loader_module") != "mlflow.sklearn" or flavor.get("code"):
+        return None
+    return block_dtype(plan.signature)
+
+
+def _estimator_path(plan: Plan) -> Path:
+    return Path(plan.folder, plan.flavors["sklearn"]["pickled_model"])
+
+
+def _method(plan: Plan) -> str:
+    return str(plan.flavors["python_function"].get("predict_fn") or "predict")
+
+
+def _importable(flavor: Dict[str, Any]) -> bool:
+    """Whether the estimator could be loaded here, as far as can be told without importing anything."""
+    form = flavor.get("serialization_format", "pickle")
+    needed = ("sklearn", "scipy", "joblib", *((form,) if form in ("skops", "cloudpickle") else ()))
+    return all(importlib.util.find_spec(name) is not None for name in needed)
 
 
 def _load(path: Path, flavor: Dict[str, Any]) -> Any:

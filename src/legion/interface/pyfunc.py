@@ -109,6 +109,15 @@ def load(plan: Plan) -> Pyfunc:
     return Pyfunc(model, plan.signature)
 
 
+def raw(model: Any) -> Any:
+    """What the flavor itself loaded, or None where the flavor does not say."""
+    loaded = getattr(model, "_model", None)
+    try:
+        return loaded.get_raw_model() if isinstance(loaded, mlflow.pyfunc.PyFuncModel) else None
+    except (AttributeError, NotImplementedError):
+        return None
+
+
 def mlflow_version() -> str:
     """The installed MLflow's version."""
     return str(mlflow.__version__)

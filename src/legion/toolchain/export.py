@@ -19,7 +19,7 @@ from legion.artifact import golden as goldens
 from legion.artifact import manifest as manifests
 from legion.artifact.archive import pack
 from legion.artifact.manifest import Binaries, Manifest, Model, Toolchain
-from legion.artifact.plan import plan_for, read_mlmodel
+from legion.artifact.plan import LINEAR, plan_for, read_mlmodel
 from legion.environment.interpreter import interpreter
 from legion.environment.spec import read_spec
 from legion.errors import ArchiveError
@@ -29,7 +29,7 @@ from legion.toolchain.reference_answers import reference_answers
 # No model's own module is likely to have this name.
 ENTRYPOINT = "legion_entrypoint"
 _ENVIRONMENTS = ("conda.yaml", "python_env.yaml", "requirements.txt")
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "registered_model_meta", ".DS_Store")
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "registered_model_meta", ".DS_Store", LINEAR)
 
 Say = Callable[[str], None]
 # Given the bytes to pack, a context whose function is told the bytes as they are packed.
@@ -168,11 +168,13 @@ def _write_golden(tree: Path, manifest: Manifest, mlmodel: dict[str, Any], env: 
         return 0
     python = interpreter(read_spec(tree, manifest.binaries.conda_path), env, cache=cache, say=say)
     say("asking the model for its golden answers")
-    golden = reference_answers(plan, python, requests, say)
+    answers = reference_answers(plan, python, requests, say)
     # Whatever loading the model compiled is no part of it.
     for compiled in list(tree.rglob("__pycache__")):
         shutil.rmtree(compiled, ignore_errors=True)
-    if golden is None:
+    if answers is None:
         return 0
-    (tree / goldens.FILE_NAME).write_bytes(goldens.dump(golden))
-    return len(golden.cases)
+    (tree / goldens.FILE_NAME).write_bytes(goldens.dump(answers.golden))
+    if answers.linear is not None:
+        (tree / LINEAR).write_bytes(msgspec.json.encode(answers.linear) + b"\n")
+    return len(answers.golden.cases)

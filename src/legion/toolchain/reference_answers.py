@@ -8,19 +8,27 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from legion.artifact.golden import Case, Golden
 from legion.replica import ask
 from legion.toolchain.examples import Request
-from legion.wire import MLFLOW, Call, Plan
+from legion.wire import MLFLOW, Call, Linear, Plan
 
 _TIMEOUT = 300.0
+T = TypeVar("T")
+
+
+class Answers(NamedTuple):
+    """The golden answers, and the numbers of a linear model or None."""
+
+    golden: Golden
+    linear: Linear | None
 
 
 def reference_answers(
     plan: Plan, python: Path, requests: Sequence[Request], say: Callable[[str], None]
-) -> Golden | None:
+) -> Answers | None:
     """Ask the model in two processes; None where it accepts none of the requests.
 
     Requests that it refuses are left out. `deterministic` is false where the two processes disagree.
@@ -28,13 +36,13 @@ def reference_answers(
     """
     calls = [Call(MLFLOW, json.dumps(request).encode()) for request in requests]
 
-    def answers() -> list[Any]:
-        replies = ask(plan, python, calls, timeout=_TIMEOUT)[1]
-        return [json.loads(reply.body) if reply.status == 200 else None for reply in replies]
+    def answers() -> tuple[Linear | None, list[Any]]:
+        report, replies = ask(plan, python, calls, timeout=_TIMEOUT)
+        return report.linear, [json.loads(reply.body) if reply.status == 200 else None for reply in replies]
 
     # Two processes and not two calls: what is drawn when the model is loaded shows only so.
     other_answers = _in_background(answers)
-    first, second = answers(), other_answers.result()
+    (linear, first), (other_linear, second) = answers(), other_answers.result()
     cases = [
         (request, one, other)
         for request, one, other in zip(requests, first, second, strict=True)
@@ -43,15 +51,16 @@ def reference_answers(
     if not cases:
         say("the model refuses its own examples, so the artifact holds no golden answers")
         return None
-    return Golden(
+    golden = Golden(
         cases=tuple(Case(request, one) for request, one, _ in cases),
         deterministic=all(_same(one, other) for _, one, other in cases),
     )
+    return Answers(golden, linear if golden.deterministic and linear == other_linear else None)
 
 
-def _in_background(call: Callable[[], list[Any]]) -> Future[list[Any]]:
+def _in_background(call: Callable[[], T]) -> Future[T]:
     """The call in a thread that an interrupt need not wait for, as it would for a pool's."""
-    future: Future[list[Any]] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:

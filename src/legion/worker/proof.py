@@ -22,7 +22,7 @@ from legion.errors import VerificationError, WorkerError
 from legion.interface import result
 from legion.interface.model import Model
 from legion.interface.table import Table, concatenate
-from legion.wire import MLFLOW, Call, Plan, Report
+from legion.wire import MLFLOW, Call, Linear, Plan, Report
 from legion.worker.batch import Answerer
 from legion.worker.codecs.request import Request
 
@@ -68,6 +68,7 @@ def prove(plan: Plan) -> Proven:
         mlflow_version=_installed("mlflow"),
         python_version=platform.python_version(),
         golden_rows=sum(table.n for table in rows),
+        linear=_linear(plan, model),
     )
     return Proven(model, merges, report)
 
@@ -110,6 +111,15 @@ def _load_pyfunc(plan: Plan) -> Model:
         # The reference answers are MLflow's own, from the body to the answer.
         model.mode = "whole"
     return model
+
+
+def _linear(plan: Plan, model: Model) -> Optional[Linear]:
+    """What the artifact is to keep of a linear model, asked for when it is packed."""
+    if not plan.reference or plan.interface != "pyfunc":
+        return None
+    from legion.interface import native, pyfunc  # noqa: PLC0415
+
+    return native.described(plan, lambda: pyfunc.raw(model))
 
 
 def _load_gppi(plan: Plan) -> Model:
