@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -190,6 +191,34 @@ def test_what_cannot_be_meant_is_said_in_one_sentence(wine, tmp_path, arguments,
     assert says in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
     assert b"is ready" not in done.stderr
+
+
+def test_a_csv_with_the_index_of_pandas_is_refused_with_what_to_do(wine, tmp_path):
+    import pandas as pd
+
+    pd.DataFrame(wine.rows[:10], columns=COLUMNS).to_csv(tmp_path / "in.csv")
+    done = legion(wine.folder, "--env", "local", "-i", tmp_path / "in.csv", "-o", tmp_path / "out.csv")
+    assert done.returncode == 1
+    message = done.stderr.decode().splitlines()[-1]
+    assert "the first column has no name, as pandas writes its index" in message
+    assert "index=False" in message
+    assert os.listdir(tmp_path) == ["in.csv"]
+
+
+def test_it_ends_quietly_when_its_reader_has_had_enough(wine, tmp_path):
+    source = wine.csv(tmp_path / "in.csv", 200_000)
+    line = (
+        f"{shlex.join(map(str, (*COMMAND, wine.folder, '--env', 'local', '-i', source)))} 2>{tmp_path}/log | head -1;"
+        "echo ${PIPESTATUS[0]}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, check=True, env={**os.environ, "LEGION_TEST_MARK": str(tmp_path)}
+    )
+    assert done.stdout.split() == [b"prediction", b"141"]
+    assert done.stderr == b""
+    log = (tmp_path / "log").read_text().splitlines()
+    assert "is ready" in log[-1], log
+    assert not marked(str(tmp_path))
 
 
 def test_without_pyarrow_the_extra_is_named(wine, tmp_path):

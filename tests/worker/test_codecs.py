@@ -200,3 +200,18 @@ def test_no_body_ends_a_worker(caplog: pytest.LogCaptureFixture, body: bytes, co
                 assert reply.status in (200, 400, 415, 422)
                 json.loads(reply.body)
     assert not caplog.records, "an exception that nobody thought of"
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("cell", ["1.5", "x"])
+def test_the_index_that_pandas_writes_is_told_for_what_it_is(cell: str, named: bool) -> None:
+    fields = NUMBERS if named else tuple(Field(None, field.type) for field in NUMBERS)
+    with pytest.raises(InputError, match=r"first column has no name, as pandas writes its index.*index=False"):
+        read_csv(RowReader(Signature(fields)), f",a,b,c\n0,{cell},2,3\n1,4,5,6\n".encode())
+
+
+def test_a_column_that_has_no_name_in_the_signature_is_read() -> None:
+    rows = RowReader(Signature((Field("", "double"), Field("b", "double"))))
+    assert values(read_csv(rows, b",b\n1,2\n")) == [[1.0, 2.0]]
+    unnamed = RowReader(Signature((Field(None, "double"), Field(None, "double"))))
+    assert values(read_csv(unnamed, b",b\n1,2\n")) == [[1.0, 2.0]]

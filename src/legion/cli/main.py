@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from typing import Any
 
 import click
 
@@ -33,8 +35,30 @@ EXIT_CODES: tuple[tuple[type[LegionError], int], ...] = (
 )
 
 
+# As a shell reports a program that SIGPIPE ended.
+EXIT_READER_GONE = 141
+
+
+class ReaderGone(Exception):
+    """Whoever read the output has closed it, as `head` does; click would make a plain failure of BrokenPipeError."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command runs."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click does; raises ReaderGone."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; raises ReaderGone."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderGone from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -82,9 +106,12 @@ def main() -> None:
     except click.exceptions.Abort:
         click.echo("legion: stopped", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except ReaderGone:
+        # What is still in buffers has nowhere to go; flushing it at exit must not fail again.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        sys.exit(EXIT_READER_GONE)
 
 
 if __name__ == "__main__":

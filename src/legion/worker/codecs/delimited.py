@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from typing import Any, List, Optional, Union
+from typing import Any, List, Optional, Tuple, Union
 
 import numpy as np
 
 from legion.errors import InputError
 from legion.interface.table import Table
+from legion.signature import Field
 from legion.worker.free import FreeReader
-from legion.worker.rows import RowReader
+from legion.worker.rows import Reorder, RowReader
 
 try:
     import simdjson
@@ -65,7 +66,7 @@ def _numbers(rows: Union[RowReader, FreeReader], body: bytes) -> Optional[Table]
         return None
     try:
         (header,) = csv.reader([head.decode()], strict=True)
-        fields, reorder = rows.order(header)
+        fields, reorder = _order(rows, header)
         if not len(fields) == len(header) == len(rows.kinds):
             return None
         block = _parsed(rest, len(header))
@@ -77,6 +78,17 @@ def _numbers(rows: Union[RowReader, FreeReader], body: bytes) -> Optional[Table]
     if reorder is not None:
         block = block[:, list(reorder(range(len(header))))]
     return Table(rows.names or tuple(header), len(block), block=block)
+
+
+def _order(rows: RowReader, header: List[str]) -> Tuple[Tuple[Field, ...], Reorder]:
+    """As RowReader.order; a first column without a name, which no signature has, is told for what it is."""
+    expected = rows.names or header[1:]
+    if header[:1] == [""] and "" not in expected and len(expected) == len(rows.fields):
+        raise InputError(
+            "the first column has no name, as pandas writes its index; write the CSV with to_csv(..., index=False)",
+            column="",
+        )
+    return rows.order(header)
 
 
 def _parsed(rest: bytes, width: int) -> Any:
@@ -94,7 +106,7 @@ def _parsed(rest: bytes, width: int) -> Any:
 
 
 def _patient(rows: RowReader, header: List[str], data: List[List[str]]) -> Table:
-    fields, _ = rows.order(header)
+    fields, _ = _order(rows, header)
     kinds = dict(zip((field.name for field in fields), (field.type for field in fields)))
     by_position = [kinds.get(name) for name in header] if rows.named else list(rows.kinds)
     values = []
