@@ -97,10 +97,11 @@ class Fleet:
 
     def _settings(self, declaration: Declaration) -> Settings:
         return Settings(
+            deployment=declaration.name,
             workers=declaration.workers,
             limits=declaration.limits,
             turn=self._turn,
-            say=lambda line: self._say(f"{declaration.name}/{line}"),
+            say=self._say,
             changed=partial(self._keep, declaration.name),
             mark=self._provisioner.mark,
         )

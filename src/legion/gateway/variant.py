@@ -48,6 +48,7 @@ class Kept(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True):
     """What the deployment says for all its variants. `turn` bounds how many models start at once."""
 
+    deployment: str
     workers: Workers
     limits: Limits
     turn: asyncio.Semaphore
@@ -100,15 +101,15 @@ class Variant:
             self._reach(event.reason)
         else:
             self.starting = event.line
-            self.settings.say(event.line)
+            self._say(event.line)
 
     def _reach(self, reason: str | None) -> None:
         """The registry cannot be asked, or can again; what is served stays."""
         if reason is None and self.registry is not None:
-            self.settings.say(f"{self.declared.name}: the registry answers again")
+            self._say("the registry answers again")
         self.registry = reason
         if reason is not None:
-            _logger.warning("%s: %s", self.declared.name, reason)
+            _logger.warning("%s: %s", self._whole_name, reason)
             if not self.first.done():
                 self.first.set_exception(OutsideError(reason))
 
@@ -200,6 +201,13 @@ class Variant:
         else:
             self._switch(release)
 
+    @property
+    def _whole_name(self) -> str:
+        return f"{self.settings.deployment}/{self.declared.name}"
+
+    def _say(self, line: str) -> None:
+        self.settings.say(f"{self._whole_name}: {line}")
+
     def _give_up(self, release: Release) -> None:
         if self.release is release:
             self.release = None
@@ -210,7 +218,7 @@ class Variant:
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.refused = Refused(str(error), at, version.key, version.digest, version.registered)
         stays = "" if self.serving is None else f"; {self.serving} goes on answering"
-        _logger.error("%s: %s%s", self.declared.name, error, stays)
+        _logger.error("%s: %s%s", self._whole_name, error, stays)
         if version.registered is not None:
             self.settings.mark(version.registered, str(error))
         if not self.first.done():
@@ -228,7 +236,7 @@ class Variant:
         if old is not None and old.delivery.key == release.delivery.key:
             self.standby.let_go(old)
         elif old is not None:
-            self.settings.say(f"{self.declared.name}: {release} answers now, {old} finishes what it has")
+            self._say(f"{release} answers now, {old} finishes what it has")
             self._previous = old.delivery
             self.standby.keep(old, self.settings.workers.keep_warm)
         self._settled()

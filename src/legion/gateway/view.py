@@ -27,7 +27,7 @@ class ReleaseView(msgspec.Struct, frozen=True):
 
 
 class VariantView(msgspec.Struct, frozen=True):
-    """`starting` says what is going on now, `refused` which version was not taken, `registry` why it cannot be asked."""
+    """`starting` says what is going on, `refused` which version was not taken, `registry` why it cannot be asked."""
 
     name: str
     model: str
