@@ -93,6 +93,8 @@ def _read(tree: Any, source: str, faults: list[Fault], name: str | None) -> Decl
         raise DeclarationError(source, faults or [Fault("(file)", "must be a mapping of fields")])
     fields = _Fields(tree, "", faults)
     found = fields.take("name", _plain_name, name or "")
+    if not found and tree.get("name") is None:
+        fields.fault("name", "is missing")
     if name is not None and found != name:
         fields.fault("name", f"is {found!r}, and the deployment is {name!r}; leave it out or make them equal")
     variants = _variants(fields, faults)
