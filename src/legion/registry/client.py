@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from legion.environment.redaction import redacted
@@ -38,9 +38,7 @@ def connect(tracking_uri: str | None = None) -> Any:
         if tracking_uri is not None:
             # Not the client's argument alone: MLflow's stores look the logged model up at the process-wide one.
             mlflow.set_tracking_uri(tracking_uri)
-        client = mlflow.MlflowClient()
-        _open(client, *address())
-        return client
+        return _opened_client()
 
 
 def address() -> tuple[str, str]:
@@ -50,14 +48,24 @@ def address() -> tuple[str, str]:
     return str(mlflow.get_tracking_uri()), str(mlflow.get_registry_uri())
 
 
-def _open(client: Any, *uris: str) -> None:
-    """Open databases once, one process after the other: two that make the same tables at once fail."""
-    for uri in uris:
-        if uri not in _opened and uri.split("://")[0].split("+")[0] in _DATABASES:
-            with alone("database", uri):
-                client.search_registered_models(max_results=1)
-                client.get_experiment_by_name("legion")
-            _opened.add(uri)
+def _opened_client() -> Any:
+    """A client whose databases have their tables; a process makes them while the others wait, or two would fail."""
+    import mlflow  # noqa: PLC0415
+
+    new = sorted({uri for uri in address() if _is_database(uri)} - _opened)
+    with ExitStack() as locks:
+        for uri in new:
+            locks.enter_context(alone("database", uri))
+        client = mlflow.MlflowClient()
+        if new:
+            client.search_registered_models(max_results=1)
+            client.search_experiments(max_results=1)
+        _opened.update(new)
+    return client
+
+
+def _is_database(uri: str) -> bool:
+    return uri.partition("://")[0].partition("+")[0] in _DATABASES
 
 
 def hush() -> None:

@@ -30,6 +30,7 @@ _BUSY = (
     "deadlock detected",
     "could not serialize access",
     "too many clients",
+    "queuepool limit",
     "remaining connection slots",
     "duplicate key",
     "unique constraint",
