@@ -21,6 +21,7 @@ from legion.errors import InputError
 from legion.interface.gppi import Gppi
 from legion.interface.table import Table
 from legion.signature import Field, Signature
+from legion.worker import numbers
 from legion.worker.batch import Answerer
 from legion.worker.codecs.delimited import read_csv
 from legion.worker.rows import RowReader
@@ -215,3 +216,41 @@ def test_a_column_that_has_no_name_in_the_signature_is_read() -> None:
     assert values(read_csv(rows, b",b\n1,2\n")) == [[1.0, 2.0]]
     unnamed = RowReader(Signature((Field(None, "double"), Field(None, "double"))))
     assert values(read_csv(unnamed, b",b\n1,2\n")) == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("body", "row"),
+    [
+        # As many cells in all as two rows of three have.
+        ("a,b,c\n1,2\n3,4,5,6\n", 0),
+        ("a,b,c\n1,2,3,4\n5,6\n", 0),
+        ("a,b,c\n1,2,3\n4,5,6\n7\n8,9,1,2,3\n", 2),
+        ("a,b,c\n1,2,3\n4,5\n", 1),
+        ("a,b,c\n1,2,3\n4,5,\r6\n", 2),
+        ("a,b,c\n1,2,3\n4,\r5,6\n", 1),
+    ],
+)
+def test_a_row_of_another_width_is_refused_wherever_it_is(body: str, row: int) -> None:
+    with pytest.raises(InputError, match=rf"^row {row}[:,]"):
+        read_csv(RowReader(Signature(NUMBERS)), body.encode())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_blocks_of_any_width_and_line_end(width: int, end: str) -> None:
+    names = ["a", "b", "c"][:width]
+    rows = [[float(i + j / 8) for j in range(width)] for i in range(500)]
+    lines = [",".join(names), *(",".join(map(repr, row)) for row in rows)]
+    for text in (end.join(lines), end.join(lines) + end, end.join([*lines[:9], "", *lines[9:]])):
+        assert values(read_csv(RowReader(Signature(NUMBERS[:width])), text.encode())) == rows
+
+
+def test_a_document_that_is_still_held_does_not_stop_the_next() -> None:
+    parser = numbers.Parser()
+    if not numbers.available:
+        pytest.skip("there is no simdjson here")
+    first, second = parser.parse(b"[1, 2]"), parser.parse(b"[3]")
+    assert [list(first), list(second), list(parser.parse(b"[4]"))] == [[1, 2], [3], [4]]
+    with pytest.raises(ValueError, match="JSON"):
+        parser.parse(b"[5")
+    assert list(parser.parse(b"[6]")) == [6]

@@ -12,12 +12,8 @@ import numpy as np
 
 from legion.errors import InputError
 from legion.interface.table import Table
+from legion.worker import numbers
 from legion.worker.rows import RowReader, raw_columns
-
-try:
-    import simdjson
-except ImportError:  # an environment for which no wheel exists
-    simdjson = None  # type: ignore[assignment]
 
 # From here on a body is worth simdjson's set-up.
 _LARGE = 8192
@@ -37,7 +33,8 @@ class QuickReader:
         # The decoder's types go by position: in another order they hold only where all are the same.
         self._uniform = rows.uniform
         self._decode = None if rows.quick_row is None else msgspec.json.Decoder(_body_type(rows, key, rivals)).decode
-        self._blocks = simdjson is not None and bool(rows.kinds) and set(rows.kinds) <= {"double"}
+        self._json = numbers.Parser()
+        self._blocks = numbers.available and bool(rows.kinds) and set(rows.kinds) <= {"double"}
 
     def read(self, body: bytes) -> Optional[Tuple[Table, Any]]:
         """The table and the raw params (UNSET where there are none), or None: take the patient way."""
@@ -91,7 +88,7 @@ class QuickReader:
     def _read_block(self, body: bytes) -> Optional[Table]:
         """A large body's numbers straight into one float64 block."""
         try:
-            document: Any = simdjson.Parser().parse(body)
+            document: Any = self._json.parse(body)
             if self._key is not None:
                 if list(document.keys()) != [self._key]:
                     return None

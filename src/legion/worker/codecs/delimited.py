@@ -12,13 +12,9 @@ import numpy as np
 from legion.errors import InputError
 from legion.interface.table import Table
 from legion.signature import Field
+from legion.worker import numbers
 from legion.worker.free import FreeReader
 from legion.worker.rows import Reorder, RowReader
-
-try:
-    import simdjson
-except ImportError:  # an environment for which no wheel exists
-    simdjson = None  # type: ignore[assignment]
 
 # What pandas.read_csv takes for a missing value.
 _MISSING = frozenset(("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None")) | frozenset(
@@ -27,6 +23,8 @@ _MISSING = frozenset(("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a",
 _NAN = float("nan")
 _BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
+_COMMA, _LINE_FEED = b",\n"
+_json = numbers.Parser()
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
@@ -64,6 +62,9 @@ def _numbers(rows: Union[RowReader, FreeReader], body: bytes) -> Optional[Table]
     rest = rest.rstrip(b"\r\n")
     if not rest or rest.isspace() or any(odd in rest for odd in (b'"', b"x", b"X", b"[", b"{")):
         return None
+    if b"\r" in rest and rest.count(b"\r") != rest.count(b"\r\n"):
+        # A line end of its own, which the quick ways would take for a blank.
+        return None
     try:
         (header,) = csv.reader([head.decode()], strict=True)
         fields, reorder = _order(rows, header)
@@ -93,16 +94,24 @@ def _order(rows: RowReader, header: List[str]) -> Tuple[Tuple[Field, ...], Reord
 
 def _parsed(rest: bytes, width: int) -> Any:
     """The records as one float64 block. Raises ValueError where they are not all numbers."""
-    if simdjson is not None:
+    if numbers.available and _even(rest, width):
         # Most numbers are written as JSON writes them; so read, they cost a tenth.
-        lines = rest.replace(b"\r\n", b"\n").replace(b"\n", b"],[")
         try:
-            records: Any = simdjson.Parser().parse(b"[[" + lines + b"]]")
-            if all(len(record) == width for record in records):
-                return np.frombuffer(records.as_buffer(of_type="d"), dtype="<f8").reshape(-1, width)
+            cells = _json.parse(b"[%b]" % rest.replace(b"\n", b",")).as_buffer(of_type="d")
+            return np.frombuffer(cells, dtype="<f8").reshape(-1, width)
         except (ValueError, TypeError, RuntimeError):
             pass
     return np.loadtxt(rest.decode().split("\n"), dtype="f8", delimiter=",", comments=None, ndmin=2)
+
+
+def _even(rest: bytes, width: int) -> bool:
+    """Whether every record has `width` cells, so that all of them may be read in a row."""
+    characters = np.frombuffer(rest, dtype=np.uint8)
+    separators = characters[(characters == _COMMA) | (characters == _LINE_FEED)]
+    if (len(separators) + 1) % width:
+        return False
+    ends = separators[width - 1 :: width]
+    return bool((ends == _LINE_FEED).all()) and len(ends) == rest.count(b"\n")
 
 
 def _patient(rows: RowReader, header: List[str], data: List[List[str]]) -> Table:
