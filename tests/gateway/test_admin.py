@@ -233,6 +233,15 @@ def test_deployments_outlive_a_restart(start_server, tmp_path, gppi_folder):
     third = Admin(start_server, state)
     assert third.value("probe") == 1
     assert third.view("other")["state"] == "refused"
+    # What it was made of is back: deployed anew it serves.
+    os.rename(two + "-moved", two)
+    third.put("other", model=two)
+    assert third.settled("other")["state"] == "ready"
+    assert third.value("other") == 2
+    third.ask("DELETE", "/deployments/other")
+    os.rename(two, two + "-moved")
+    third.put("other", model=two)
+    assert third.settled("other")["state"] == "refused"
     assert third.server.post("/models/other/invocations", ROW).status_code == 503
     assert requests.get(third.url + "/ping", timeout=10).status_code == 200
     assert requests.get(third.url + "/models/other/ping", timeout=10).status_code == 503

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from legion.gateway.app import Gateway
 from legion.gateway.declaration import Declaration, VariantDeclaration, moves
@@ -108,6 +109,9 @@ class Fleet:
 
     def _supply(self, deployment: Deployment, variant: Variant, delivery: Delivery | None) -> None:
         """Begin with the delivery that is there, if any, and order what more is wanted."""
+        if delivery is not None and not (Path(delivery.plan.folder).is_dir() and Path(delivery.python).exists()):
+            # It was cleaned out of the cache while the gateway was down.
+            delivery = None
         if delivery is not None:
             variant.restore(delivery)
         else:
