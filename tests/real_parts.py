@@ -1,4 +1,4 @@
-"""The real parts of the team stack for tests: PostgreSQL, an S3 store over HTTP, MLflow's own server.
+"""The real parts of the team stack for tests: PostgreSQL, an S3 store over HTTP, MLflow's own server, `legion up`.
 
 A pytest plugin. Each part listens on a free loopback port, keeps its data in a folder under the system's temporary
 one, starts when the first test asks for it and ends with the session, or with this process however that ends. Where
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import pwd
 import re
@@ -24,8 +25,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -286,6 +289,68 @@ class MlflowServer(Part):
         return False
 
 
+class Up:
+    """A `legion up` process: what it reported when it was ready, its log, and every process that stems from it."""
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+        self.log = folder / "log.txt"
+        self.out = folder / "out.txt"
+        # Inherited by whatever it starts, however far down.
+        self.mark = uuid.uuid4().hex
+        self.environment = {**environment, "LEGION_TEST_MARK": self.mark}
+        command = [sys.executable, "-m", "legion.cli.main", "up", "--json", *arguments]
+        with self.log.open("w") as log, self.out.open("w") as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=log, stdin=subprocess.DEVNULL, env=self.environment, cwd=folder
+            )
+        self.report: dict[str, Any] = {}
+
+    def wait(self, seconds: float = 120) -> Up:
+        """Until it has reported."""
+        self.until(lambda: self.out.read_text().endswith("\n"), seconds)
+        self.report = json.loads(self.out.read_text())
+        return self
+
+    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait, while it runs."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log.read_text()}"
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+
+    def processes(self) -> dict[int, str]:
+        """Every living process that stems from it, and its command line, without itself."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if not entry.name.isdigit() or int(entry.name) == self.process.pid:
+                    continue
+                if f"LEGION_TEST_MARK={self.mark}".encode() in (entry / "environ").read_bytes():
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+    def end(self, with_signal: int = signal.SIGTERM, seconds: float = 45) -> int:
+        """Signal it and wait; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        try:
+            return self.process.wait(seconds)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+    def nobody_left(self, seconds: float = 15) -> bool:
+        """Whether every process that stems from it ends within so many seconds."""
+        end = time.monotonic() + seconds
+        while self.processes() and time.monotonic() < end:
+            time.sleep(0.05)
+        return not self.processes()
+
+
 def _end_with_parent() -> None:
     # SIGQUIT is PostgreSQL's shutdown at once; it ends the others as well.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
@@ -351,3 +416,23 @@ def mlflow_server() -> Iterator[Callable[..., MlflowServer]]:
             return open_servers.enter_context(MlflowServer(backend, artifacts, **options))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Callable[..., Up]]:
+    """Start `legion up` on free ports with these arguments and variables; ended with the session."""
+    started: list[Up] = []
+
+    def start(*arguments: str, variables: dict[str, str] | None = None, wait: bool = True) -> Up:
+        folder = tmp_path_factory.mktemp("up")
+        given = {**environment, "LEGION_STATE": str(folder / "state"), "LEGION_ADMIN_TOKEN": "", **(variables or {})}
+        ports = () if "--port" in arguments else ("--port", "0")
+        stack = Up(folder, (*ports, "--gateway-port", "0", *arguments), given)
+        started.append(stack)
+        return stack.wait() if wait else stack
+
+    yield start
+    for stack in started:
+        stack.end()
+        for pid in stack.processes():
+            os.kill(pid, signal.SIGKILL)
