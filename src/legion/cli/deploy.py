@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from legion.artifact import strict_yaml
+from legion.api.deployments import connect, read_declaration
 from legion.cli.progress import say
-from legion.client import Client, admin_token, gateway_url
-from legion.errors import ModelReferenceError, RefusedError, UsageError
-from legion.reference import parse as parse_reference
+from legion.cli.tables import printable, show_table
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 _HEAD = ("NAME", "STATE", "VARIANT", "WEIGHT", "MODEL", "SERVES", "SINCE")
@@ -24,11 +21,6 @@ def _options(command: _Command) -> _Command:
     gateway = click.option("--gateway", metavar="URL", help="The gateway; else LEGION_GATEWAY, else port 5001 here.")
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     return gateway(as_json(command))
-
-
-def _connected(gateway: str | None) -> Client:
-    url = gateway_url(os.environ, gateway)
-    return Client(url, admin_token(os.environ, url))
 
 
 @click.group()
@@ -51,8 +43,8 @@ def local(file: Path, no_wait: bool, timeout: float, gateway: str | None, as_jso
 
     Exit code 0 when it is ready, 1 when it was refused: what served before goes on then.
     """
-    declaration = _read(file)
-    with _connected(gateway) as client:
+    declaration = read_declaration(file)
+    with connect(gateway) as client:
         view = client.deploy(declaration)
         if not no_wait:
             view = client.wait(view["name"], timeout, say)
@@ -63,12 +55,12 @@ def local(file: Path, no_wait: bool, timeout: float, gateway: str | None, as_jso
 @_options
 def list_all(gateway: str | None, as_json: bool) -> None:
     """List the gateway's deployments."""
-    with _connected(gateway) as client:
+    with connect(gateway) as client:
         views = client.deployments()
         if as_json:
             _print_json(views)
         elif views:
-            _print_table(_HEAD, [row for view in views for row in _rows(view)])
+            show_table(_HEAD, [row for view in views for row in _rows(view)])
         else:
             click.echo(f"nothing is deployed at {client.url}")
 
@@ -78,7 +70,7 @@ def list_all(gateway: str | None, as_json: bool) -> None:
 @_options
 def show(name: str, gateway: str | None, as_json: bool) -> None:
     """Show the deployment NAME: what serves, what is starting, what was refused and why."""
-    with _connected(gateway) as client:
+    with connect(gateway) as client:
         _show(client.deployment(name), client.url, as_json)
 
 
@@ -87,7 +79,7 @@ def show(name: str, gateway: str | None, as_json: bool) -> None:
 @_options
 def delete(name: str, gateway: str | None, as_json: bool) -> None:
     """End the deployment NAME once it has answered what it has taken in."""
-    with _connected(gateway) as client:
+    with connect(gateway) as client:
         view = client.delete(name)
     if as_json:
         _print_json(view)
@@ -105,56 +97,34 @@ def rollback(name: str, variant: str | None, timeout: float, gateway: str | None
 
     It stays there until its alias moves again or it is deployed anew.
     """
-    with _connected(gateway) as client:
+    with connect(gateway) as client:
         client.rollback(name, variant)
         _show(client.wait(name, timeout, say), client.url, as_json)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """The declaration as the gateway takes it; a model's relative path is one from the file's folder."""
-    try:
-        text = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}); give a DEPLOYMENT.yaml") from None
-    tree, faults = strict_yaml.read(text)
-    if faults:
-        raise RefusedError(f"{file} cannot be deployed: " + "; ".join(f"{path}: {text}" for path, text in faults))
-    declaration = strict_yaml.typed(tree)
-    if not isinstance(declaration, dict):
-        raise RefusedError(f"{file} cannot be deployed: it holds no fields; write name and model, or name and variants")
-    variants = declaration.get("variants")
-    for place in (declaration, *(variants if isinstance(variants, list) else ())):
-        if isinstance(place, dict) and isinstance(place.get("model"), str):
-            place["model"] = _absolute(place["model"], file.absolute().parent)
-    return declaration
-
-
-def _absolute(model: str, folder: Path) -> str:
-    try:
-        reference = parse_reference(model)
-    except ModelReferenceError:
-        # The gateway names all faults at once.
-        return model
-    return str(folder / reference.path) if reference.scheme == "path" else model
 
 
 def _show(view: dict[str, Any], url: str, as_json: bool) -> None:
     if as_json:
         _print_json(view)
         return
-    _print_table(_HEAD, _rows(view))
+    show_table(_HEAD, _rows(view))
+    for line in _remarks(view):
+        click.echo(printable(line))
+    click.echo(printable(f"answers at {url}{view['paths'][0]}"))
+
+
+def _remarks(view: dict[str, Any]) -> Iterator[str]:
     for variant in view["variants"]:
+        name, refused, standby = variant["name"], variant["refused"], variant["standby"]
         if variant["starting"]:
-            _echo(f"{variant['name']}: {variant['starting']}")
-        if variant["refused"]:
-            _echo(f"{variant['name']}: refused at {variant['refused']['at']}: {variant['refused']['reason']}")
-        if variant["standby"]:
-            _echo(f"{variant['name']}: {_release(variant['standby'])} is kept warm for a rollback")
+            yield f"{name}: {variant['starting']}"
+        if refused:
+            yield f"{name}: refused at {refused['at']}: {refused['reason']}"
+        if standby:
+            yield f"{name}: {_release(standby)} is kept warm for a rollback"
         if variant["registry"]:
-            _echo(f"{variant['name']}: {variant['registry']}")
+            yield f"{name}: {variant['registry']}"
     if view["pinned"]:
-        _echo("pinned by a rollback: it follows its alias again when that moves, or when it is deployed anew")
-    _echo(f"answers at {url}{view['paths'][0]}")
+        yield "pinned by a rollback: it follows its alias again when that moves, or when it is deployed anew"
 
 
 def _rows(view: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -166,7 +136,7 @@ def _rows(view: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{variant['weight']:g}",
             variant["model"],
             _release(variant["serving"]),
-            variant["serving"]["since"] if variant["serving"] else "-",
+            variant["serving"]["since"] if variant["serving"] else "",
         )
         for variant in view["variants"]
     ]
@@ -174,22 +144,10 @@ def _rows(view: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _release(release: dict[str, Any] | None) -> str:
     if release is None:
-        return "-"
+        return ""
     registered = release["registered"]
     known = f" (version {registered['version']} of {registered['name']})" if registered else ""
     return f"{release['artifact']} {release['artifact_version']}{known}"
-
-
-def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        _echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _echo(line: str) -> None:
-    """A line from the gateway, without what a terminal would act on."""
-    click.echo("".join(char for char in line if char.isprintable()))
 
 
 def _print_json(value: Any) -> None:

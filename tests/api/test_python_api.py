@@ -1,0 +1,256 @@
+"""The Python API: its page's examples, its names, its server's end."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+import legion
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "python-api.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+ADD = """
+    def init():
+        return "matrix"
+
+    def info():
+        return [{{"name": "a", "type": "number", "example": 1.0, "required": True}}], [
+            {{"name": "result", "type": "number"}}
+        ]
+
+    def predict_on_matrix(input_matrix, provided_columns_names=None):
+        return [[float(row[0]) + {more}] for row in input_matrix], ["result"]
+"""
+BROKEN = "def init():\n    raise RuntimeError('the weights are missing')\n"
+ROWS = [{"a": 1.0}, {"a": 2.0}]
+
+
+@pytest.fixture(autouse=True)
+def own_home(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the API reads from this process' environment is that of a new user in an empty folder."""
+    for name in [name for name in os.environ if name.startswith(("LEGION_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "LEGION_CACHE"):
+        monkeypatch.setenv(name, environment[name])
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_examples_of_the_page_run_in_their_order(tmp_path: Path, environment: dict[str, str]) -> None:
+    assert len(EXAMPLES) == 6
+    shutil.copytree(ROOT / "examples" / "wine", tmp_path / "examples" / "wine")
+    script = tmp_path / "page.py"
+    # Between the examples a line, by which a failure is found.
+    script.write_text("".join(f"print('== {number}')\n{text}" for number, text in enumerate(EXAMPLES)))
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    said = done.stdout.partition("== 5")[2].strip().splitlines()
+    assert len(said) == 2
+    assert "is missing" in said[0] or "volatile acidity" in said[0]
+    assert "nowhere.zip" in said[1]
+
+
+def test_there_are_at_most_fifteen_names_and_the_page_describes_each() -> None:
+    assert len(legion.__all__) <= 15
+    for name in legion.__all__:
+        assert f"`legion.{name}`" in PAGE
+        found = getattr(legion, name)
+        assert found.__doc__
+        assert name in dir(legion)
+    with pytest.raises(AttributeError, match="nothing"):
+        legion.nothing  # noqa: B018
+    assert set(re.findall(r"legion\.(\w+)", "".join(EXAMPLES))) <= set(legion.__all__)
+
+
+def test_what_type_checkers_are_told_is_what_is_loaded() -> None:
+    stub = ast.parse((ROOT / "src" / "legion" / "__init__.pyi").read_text())
+    told = {}
+    for node in stub.body:
+        if isinstance(node, ast.ImportFrom):
+            told |= {alias.asname: f"{node.module}:{alias.name}" for alias in node.names}
+    loaded = {name: f"{module}:{name}" for name, module in legion._WHERE.items()}
+    assert told == {**loaded, "errors": "legion:errors"}
+    assert sorted(told) == sorted(legion.__all__)
+
+
+def test_importing_the_package_imports_nothing() -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules); import legion; "
+        "print(sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", code, str(ROOT / "src")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "['legion']\n"
+
+
+@pytest.mark.slow
+def test_rows_in_memory_are_predicted_by_a_model_that_nothing_serves(gppi_folder: Callable[..., Path]) -> None:
+    folder = gppi_folder(ADD.format(more=1))
+    assert legion.predict(folder, ROWS, env="local") == [{"result": 2.0}, {"result": 3.0}]
+    assert legion.predict(str(folder), [[1], [2]], columns=["a"], env="local") == [{"result": 2.0}, {"result": 3.0}]
+    with pytest.raises(legion.errors.InputError, match="row 1"):
+        legion.predict(folder, [[1], ["x"]], columns=["a"], env="local")
+    with pytest.raises(legion.errors.WorkerError, match="the weights are missing"):
+        legion.predict(gppi_folder(BROKEN), ROWS, env="local")
+
+
+@pytest.mark.slow
+def test_files_are_predicted_and_refused_whole(gppi_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = gppi_folder(ADD.format(more=1))
+    (tmp_path / "rows.csv").write_text("a\n1\n2\n")
+    assert legion.predict(folder, "rows.csv", env="local") == [{"result": 2.0}, {"result": 3.0}]
+    assert legion.predict(folder, tmp_path / "rows.csv", "out.csv", env="local").rows == 2
+    assert Path("out.csv").read_text().split() == ["result", "2.0", "3.0"]
+    (tmp_path / "rows.csv").write_text("a\n1\nx\n")
+    with pytest.raises(legion.errors.RefusedError, match="row 1"):
+        legion.predict(folder, "rows.csv", "refused.csv", env="local")
+    assert not Path("refused.csv").exists()
+    for arguments, said in (
+        (("rows.txt",), "format"),
+        (("nowhere.csv",), "no file nowhere.csv"),
+        ((ROWS, "out.csv"), "output="),
+    ):
+        with pytest.raises(legion.errors.UsageError, match=said):
+            legion.predict(folder, *arguments, env="local")
+    with pytest.raises(legion.errors.UsageError, match="columns="):
+        legion.predict(folder, "rows.csv", columns=["a"])
+
+
+@pytest.mark.slow
+def test_several_models_are_served_by_their_names(gppi_folder: Callable[..., Path]) -> None:
+    models = {"one": gppi_folder(ADD.format(more=1)), "two": str(gppi_folder(ADD.format(more=2)))}
+    with legion.serve(models, env="local") as server:
+        assert server.client.ready()
+        assert server.client.predict(ROWS, "one") == [{"result": 2.0}, {"result": 3.0}]
+        assert server.client.predict(ROWS, "two") == [{"result": 3.0}, {"result": 4.0}]
+        assert "ready after" in server.log
+        assert "running" in repr(server)
+    assert "stopped" in repr(server)
+    server.stop()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{server.url}/ping", timeout=5)
+
+
+@pytest.mark.slow
+def test_what_stops_a_server_is_raised(gppi_folder: Callable[..., Path]) -> None:
+    broken = gppi_folder(BROKEN)
+    with pytest.raises(legion.errors.OutsideError, match="the weights are missing"):
+        legion.serve(broken, env="local")
+    with pytest.raises(legion.errors.UsageError, match="no model at nowhere"):
+        legion.serve("nowhere")
+    with pytest.raises(legion.errors.UsageError, match="--port"):
+        legion.serve(broken, port=70000)
+    with pytest.raises(legion.errors.UsageError, match="nothing to serve"):
+        legion.serve()
+    # An option's value, never an option.
+    with pytest.raises(legion.errors.UsageError):
+        legion.serve("--help")
+    slow = gppi_folder("import time\ntime.sleep(30)\n" + BROKEN)
+    with pytest.raises(legion.errors.OutsideError, match="not ready after 1 s"):
+        legion.serve(slow, env="local", start_timeout=1)
+    _until_gone(str(slow))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_ends_with_the_process_that_started_it(
+    end: signal.Signals, gppi_folder: Callable[..., Path], environment: dict[str, str]
+) -> None:
+    folder = gppi_folder(ADD.format(more=1))
+    code = "import legion, sys, time\nserver = legion.serve(sys.argv[1], env='local')\nprint(server.url, flush=True)\n"
+    command = [sys.executable, "-c", code + "time.sleep(60)", str(folder)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        assert _of(str(folder))
+        process.send_signal(end)
+        process.wait(10)
+        _until_gone(str(folder))
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_an_artifact_is_packed_registered_and_not_promoted_unchecked(gppi_folder: Callable[..., Path]) -> None:
+    cases = [
+        {
+            "request": {"dataframe_split": {"columns": ["a"], "data": [[1.0], [2.0]]}},
+            "response": {"predictions": [{"result": 2.0}, {"result": 3.0}]},
+        }
+    ]
+    good = legion.pack(gppi_folder(ADD.format(more=1), golden=cases), "good.zip", version="1.0.0-a", env="local")
+    assert (good.name, good.version, good.path) == ("probe", "1.0.0-a", Path("good.zip"))
+    assert good.size == Path(good).stat().st_size
+    assert legion.verify(good).digest == good.digest == legion.inspect("good.zip").digest
+    first = legion.register(good, "probe", env="local")
+    assert (first.version, first.created, first.golden) == ("1", True, "passed 2")
+    assert not legion.register(good, "probe", env="local").created
+    assert legion.promote("probe", 1, env="local").alias == "champion"
+
+    bad = legion.pack(gppi_folder(ADD.format(more=5), golden=cases), "bad.zip", version="1.0.0-b", env="local")
+    with pytest.raises(legion.errors.VerificationError, match="not registered"):
+        legion.register(bad, "probe", env="local")
+    second = legion.register(bad, "probe", check=False)
+    with pytest.raises(legion.errors.RefusedError):
+        legion.promote("probe", second.version, env="local")
+    moved = legion.promote("probe", second.version, force="it is a test", env="local")
+    assert moved.before == "1"
+    assert "it is a test" in moved.forced
+    Path("good.zip").write_bytes(Path("good.zip").read_bytes()[:-1])
+    with pytest.raises(legion.errors.ArchiveError):
+        legion.verify("good.zip")
+
+
+@pytest.mark.slow
+def test_a_declaration_is_deployed_from_its_file(gppi_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = gppi_folder(ADD.format(more=1))
+    file = folder.parent / "wine.yaml"
+    file.write_text(f"name: wine\nmodel: {folder.name}\nworkers: {{env: local}}\n")
+    with legion.serve(admin=True, state=tmp_path / "state") as server:
+        assert legion.deploy(file, gateway=server.url)["state"] == "ready"
+        assert server.client.predict(ROWS, "wine") == [{"result": 2.0}, {"result": 3.0}]
+        broken = {"name": "wine", "model": str(gppi_folder(BROKEN)), "workers": {"env": "local"}}
+        with pytest.raises(legion.errors.RefusedError, match="the weights are missing"):
+            legion.deploy(broken, gateway=server.url)
+        assert legion.deploy(file, gateway=server.url, wait=False)["state"] in ("starting", "ready")
+        server.client.wait("wine")
+        with pytest.raises(legion.errors.RefusedError, match=r"limits\.queue"):
+            legion.deploy({**broken, "limits": {"queue": "many"}}, gateway=server.url)
+
+
+def _of(argument: str) -> list[int]:
+    """The processes with this argument, from the kernel's own tables."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"legion.cli.main" in line and argument.encode() in line:
+                found.append(int(entry.name))
+    return found
+
+
+def _until_gone(argument: str) -> None:
+    end = time.monotonic() + 20
+    while _of(argument):
+        assert time.monotonic() < end, "its server is still there"
+        time.sleep(0.05)
