@@ -6,7 +6,9 @@ import http.server
 import json
 import math
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -218,6 +220,58 @@ def test_nobody_at_the_address_is_an_error_outside() -> None:
 def test_a_silent_gateway_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(OutsideError, match=r"silent for 0.2 s"):
         Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2).ready()
+
+
+@pytest.mark.parametrize("columns", [2, 50_000])
+def test_a_small_request_is_one_write_and_a_large_one_arrives_whole(columns: int) -> None:
+    reads: list[bytes] = []
+
+    def answer() -> None:
+        with listening.accept()[0] as caller:
+            reads.append(caller.recv(65536))
+            head, _, body = reads[0].partition(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            while len(body) < length:
+                reads.append(caller.recv(65536))
+                body += reads[-1]
+            reads.append(body)
+            caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + b'{"predictions":1}')
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        Client(f"http://127.0.0.1:{listening.getsockname()[1]}") as client,
+    ):
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert client.predict([[0.5] * columns]) == 1
+        thread.join()
+    assert json.loads(reads[-1]) == {"inputs": [[0.5] * columns]}
+    assert (len(reads) == 2) == (columns == 2)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a certificate with")
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    handler = type("Handler", (Stranger,), {"body": b"{}"})
+    with http.server.HTTPServer(("localhost", 0), handler) as gateway:
+        gateway.socket = context.wrap_socket(gateway.socket, server_side=True)
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        url = f"https://localhost:{gateway.server_port}"
+        with pytest.raises(GatewayError, match="certificate verify failed"):
+            Client(url).ready()
+        done = subprocess.run(
+            [sys.executable, "-c", f"from legion.client import Client; print(Client({url!r}).ready())"],
+            env={**os.environ, "SSL_CERT_FILE": str(certificate)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        gateway.shutdown()
+    assert done.stdout == "True\n", done.stderr
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from legion.client.failures import GatewayError
@@ -14,11 +14,42 @@ from legion.errors import UsageError
 _CLOSED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
+# A body of up to so many bytes is worth copying to save a packet.
+_SMALL = 64 * 1024
+
+
 class Answer(NamedTuple):
     """Status and body."""
 
     status: int
     body: bytes
+
+
+class _Plain(http.client.HTTPConnection):
+    """Sends a small request in one write: the gateway answers sooner what came whole in one read."""
+
+    _held: list[bytes] | None = None
+
+    def send(self, data: Any) -> None:
+        """As http.client does, unless it is held back."""
+        if self._held is not None and isinstance(data, bytes):
+            self._held.append(data)
+        else:
+            super().send(data)
+
+    def request_at_once(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> None:
+        """Send a request of a small body."""
+        held: list[bytes] = []
+        self._held = held
+        try:
+            self.request(method, path, body=body, headers=headers)
+        finally:
+            self._held = None
+        self.send(b"".join(held))
+
+
+class _Tls(_Plain, http.client.HTTPSConnection):
+    """The same over TLS."""
 
 
 class Connections:
@@ -35,10 +66,10 @@ class Connections:
         if split.username is not None or split.password is not None:
             raise UsageError("the gateway's address holds a user or password; leave it out, and give a token instead")
         self.url = url.rstrip("/")
-        self._kind = http.client.HTTPSConnection if split.scheme == "https" else http.client.HTTPConnection
+        self._kind = _Tls if split.scheme == "https" else _Plain
         self._host, self._port, self._prefix = split.hostname, port, split.path.rstrip("/")
         self._timeout = timeout
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[_Plain] = []
         self._owner = os.getpid()
 
     def ask(
@@ -68,7 +99,7 @@ class Connections:
         while (connection := self._take()) is not None:
             connection.close()
 
-    def _take(self) -> http.client.HTTPConnection | None:
+    def _take(self) -> _Plain | None:
         if self._owner != os.getpid():
             # After a fork the sockets are the parent's: two processes on one would read each other's answers.
             self._idle, self._owner = [], os.getpid()
@@ -79,14 +110,15 @@ class Connections:
 
     def _exchange(
         self,
-        connection: http.client.HTTPConnection,
+        connection: _Plain,
         method: str,
         path: str,
         body: bytes | None,
         headers: dict[str, str],
     ) -> Answer:
         try:
-            connection.request(method, self._prefix + path, body=body, headers=headers)
+            send = connection.request_at_once if len(body or b"") <= _SMALL else connection.request
+            send(method, self._prefix + path, body, headers)
             response = connection.getresponse()
             answer = Answer(response.status, response.read())
         except BaseException:
