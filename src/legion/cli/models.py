@@ -13,7 +13,7 @@ import msgspec
 from legion.cli import progress, settings
 from legion.cli.pack import describe
 from legion.cli.pack import show as show_packed
-from legion.cli.tables import printable, show_table
+from legion.cli.tables import printable, show_line, show_table
 from legion.client import Client, admin_token, gateway_url
 from legion.errors import LegionError, UsageError, VerificationError
 from legion.provision.check import check
@@ -80,7 +80,7 @@ def show(name: str, gateway: str | None, as_json: bool) -> None:
         [_row(version, served) for version in found.versions],
     )
     for line in _remarks(found, unreachable):
-        click.echo(printable(line))
+        show_line(line)
 
 
 @models.command()
@@ -270,7 +270,7 @@ def _show_moved(moved: promotion.Moved) -> None:
 
 
 def _pairs(meant: dict[str, str], sign: str) -> str:
-    return ", ".join(f"{sign}{key} {number}" for key, number in sorted(meant.items()))
+    return ", ".join(f"{sign}{key}={number}" for key, number in sorted(meant.items()))
 
 
 def _print_json(value: Any) -> None:
