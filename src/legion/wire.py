@@ -48,12 +48,13 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     linear: Optional[str] = None
 
 
-class Linear(msgspec.Struct, frozen=True):
+class Linear(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The numbers of a linear model, as legion.linear.json holds them.
 
     `coefficients` are of shape (columns,) or (targets, columns) and of type `dtype`; `intercept` is one number or one
-    a target, of type `intercept_dtype` (None: Python's own number). `estimator` is `sha256:` and the hex of the file
-    that they were read from.
+    a target, of type `intercept_dtype` (None: Python's own number). A classifier has `classes`, of numpy's type
+    `classes_dtype`. `scaling` is done to the columns before, in its order: `subtract`, `divide`, `multiply` or `add`,
+    and one double a column. `estimator` is `sha256:` and the hex of the file that they were read from.
     """
 
     format: int
@@ -62,6 +63,9 @@ class Linear(msgspec.Struct, frozen=True):
     coefficients: List[Any]
     intercept: Any
     intercept_dtype: Optional[str] = None
+    classes: Optional[List[Any]] = None
+    classes_dtype: Optional[str] = None
+    scaling: Tuple[Tuple[str, List[float]], ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):

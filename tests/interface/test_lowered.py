@@ -8,9 +8,10 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn comes with the extra mlflow")
 
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, PoissonRegressor, RidgeClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, RobustScaler, StandardScaler
+from sklearn.svm import SVC
 
 from legion.interface.lowered import lowered
 
@@ -74,8 +75,14 @@ def test_what_computes_something_else_is_not_lowered():
     others = [
         (Clipped().fit(X, Y), "predict"),
         (PoissonRegressor().fit(X, np.abs(Y)), "predict"),
-        (LogisticRegression().fit(X, CLASSES), "predict"),
-        (make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y), "predict"),
+        (LogisticRegression().fit(X, CLASSES), "predict_proba"),
+        (SVC(kernel="linear").fit(X, CLASSES), "predict"),
+        (RidgeClassifier().fit(X, np.column_stack([Y > 0, Y > 1])), "predict"),
+        (make_pipeline(PolynomialFeatures(), LinearRegression()).fit(X, Y), "predict"),
+        (make_pipeline(MinMaxScaler(clip=True), LinearRegression()).fit(X, Y), "predict"),
+        (make_pipeline(RobustScaler(), LinearRegression()).fit(X, Y), "predict"),
+        (make_pipeline(StandardScaler(), PoissonRegressor()).fit(X, np.abs(Y)), "predict"),
+        (make_pipeline(StandardScaler(), LogisticRegression()).fit(X, CLASSES), "predict_proba"),
         (RandomForestRegressor(3).fit(X, np.column_stack([Y, Y])), "predict"),
         (LinearRegression().fit(X, Y), "score"),
     ]

@@ -18,7 +18,9 @@ pytest.importorskip("mlflow", reason="packing needs the extra mlflow")
 import mlflow.pyfunc
 import mlflow.sklearn
 from mlflow.models import infer_signature
-from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression
+from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from legion.artifact.archive import open_artifact, unpack
 from legion.artifact.plan import plan_for
@@ -169,8 +171,18 @@ def test_several_targets_and_other_formats(form: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_scaled_classifier_answers_with_its_classes(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(FRAME, np.where(TARGET > 0, "up", "down"))
+    packed = Packed(model, tmp_path)
+    asked = ask(packed.plan, body(*FRAME.to_numpy().tolist()), body([float("nan"), 1.0, 1.0]))
+    assert (asked.report.path, asked.libraries[1]) == ("lowered", {"numpy"})
+    assert json.loads(asked.replies[0].body)["predictions"] == model.predict(FRAME).tolist()
+    assert asked.replies[1].status == 400
+    assert b"LogisticRegression does not accept missing values" in asked.replies[1].body
+
+
 def test_a_model_that_is_not_linear_is_packed_as_before(tmp_path: Path) -> None:
-    packed = Packed(LogisticRegression().fit(FRAME, TARGET > 0), tmp_path)
+    packed = Packed(PoissonRegressor().fit(FRAME, TARGET.abs()), tmp_path)
     assert not (packed.folder / "legion.linear.json").exists()
     assert packed.plan.linear is None
     assert ask(packed.plan).report.path == "native"

@@ -1,78 +1,154 @@
-"""`legion.linear.json`: a linear model's numbers beside its estimator, so that a worker need not import what made them.
+"""Linear models as their numbers: what they compute, without the estimator that holds them.
 
-The file is bound to the estimator's own file by its SHA-256, and what is read from it is a candidate like any
-other: it answers only where it reproduces the golden answers.
+By exact class: what a subclass adds could show on other rows than the golden ones.
 """
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
-import msgspec
 import numpy as np
 
-from legion.interface.lowered import Predict, is_linear, linear
-from legion.wire import Linear
+Predict = Callable[[Any], Any]
 
-_FORMAT = 1
-_DTYPES = ("float32", "float64")
+# Prediction is `X @ coef_.T + intercept_` and nothing else.
+_REGRESSORS = frozenset(
+    {
+        "LinearRegression",
+        "Ridge",
+        "RidgeCV",
+        "Lasso",
+        "LassoCV",
+        "LassoLars",
+        "LassoLarsCV",
+        "ElasticNet",
+        "ElasticNetCV",
+        "Lars",
+        "LarsCV",
+        "HuberRegressor",
+        "TheilSenRegressor",
+    }
+)
+# Prediction is the class where that is largest, or of two the second where it is above 0.
+_CLASSIFIERS = frozenset(
+    {
+        "LogisticRegression",
+        "LogisticRegressionCV",
+        "RidgeClassifier",
+        "RidgeClassifierCV",
+        "SGDClassifier",
+        "Perceptron",
+        "PassiveAggressiveClassifier",
+    }
+)
+_FLOATS = ("float32", "float64")
+OPERATIONS = {"subtract": np.subtract, "divide": np.divide, "multiply": np.multiply, "add": np.add}
 
 
-def describe(estimator: Any, method: str, path: Path) -> Optional[Linear]:
-    """The numbers of an estimator that was loaded from the file `path`; None where it is not linear, or not finite."""
-    if not is_linear(estimator, method) or not path.is_file():
-        return None
-    coefficients, intercept = np.asarray(estimator.coef_), estimator.intercept_
-    kind = getattr(intercept, "dtype", None)
-    if str(coefficients.dtype) not in _DTYPES:
-        return None
-    if (kind is not None and str(kind) not in _DTYPES) or not _fits(coefficients, intercept):
-        return None
-    return Linear(
-        format=_FORMAT,
-        estimator=_digest(path),
-        dtype=str(coefficients.dtype),
-        coefficients=coefficients.tolist(),
-        intercept=np.asarray(intercept).tolist(),
-        intercept_dtype=None if kind is None else str(kind),
-    )
+class Numbers(NamedTuple):
+    """All that a linear model's prediction depends on.
 
-
-def read(source: Path, path: Path, method: str, whole: Predict) -> Optional[Predict]:
-    """The computation that the file `source` describes for the estimator in `path`, or None where it does not.
-
-    `whole` is the estimator's own method, for rows whose answer is not finite.
+    `coefficients` are of shape (columns,) or (targets, columns); `intercept` is one number or one a target; `classes`
+    is None for a regressor; `scaling` holds names of OPERATIONS with an array of shape (columns,) each, in their order.
     """
-    try:
-        found = msgspec.json.decode(source.read_bytes(), type=Linear)
-        if found.format != _FORMAT or found.estimator != _digest(path) or method != "predict":
-            return None
-        if found.dtype not in _DTYPES or found.intercept_dtype not in (None, *_DTYPES):
-            return None
-        coefficients = np.array(found.coefficients, dtype=found.dtype)
-        intercept: Any = found.intercept
-        if found.intercept_dtype is not None:
-            # [()] leaves an array as it is and makes a scalar of one number, as scikit-learn has it.
-            intercept = np.array(intercept, dtype=found.intercept_dtype)[()]
-        if not _fits(coefficients, intercept):
-            return None
-    except (OSError, msgspec.DecodeError, ValueError, TypeError, OverflowError):
-        # A shortcut that cannot be read is not taken; the model itself is there.
+
+    coefficients: Any
+    intercept: Any
+    classes: Optional[Any] = None
+    scaling: Tuple[Tuple[str, Any], ...] = ()
+
+
+def numbers_of(estimator: Any, method: str) -> Optional[Numbers]:
+    """The numbers of a scikit-learn estimator, or of a pipeline of scalers and one; None where they are not all."""
+    if method != "predict":
         return None
-    return linear(coefficients, intercept, whole)
+    scaling: Tuple[Tuple[str, Any], ...] = ()
+    if _is(estimator, "pipeline", "Pipeline"):
+        for _, step in estimator.steps[:-1]:
+            operations = _scaling(step)
+            if operations is None:
+                return None
+            scaling += operations
+        estimator = estimator.steps[-1][1]
+    regressor = _is(estimator, "linear_model", *_REGRESSORS)
+    classifier = _is(estimator, "linear_model", *_CLASSIFIERS) or _is(estimator, "svm", "LinearSVC")
+    if not (regressor or classifier):
+        return None
+    binarizer = getattr(estimator, "_label_binarizer", None)
+    if classifier and str(getattr(binarizer, "y_type_", "")).startswith("multilabel"):
+        return None
+    classes = np.asarray(estimator.classes_) if classifier else None
+    numbers = Numbers(np.asarray(estimator.coef_), estimator.intercept_, classes, scaling)
+    return numbers if fits(numbers) else None
 
 
-def _fits(coefficients: Any, intercept: Any) -> bool:
-    """Whether these are finite numbers of shapes that belong together."""
-    if not hasattr(intercept, "dtype") and type(intercept) not in (int, float):
+def _is(step: Any, module: str, *names: str) -> bool:
+    kind = type(step)
+    return kind.__module__.split(".")[:2] == ["sklearn", module] and kind.__name__ in names
+
+
+def _scaling(step: Any) -> Optional[Tuple[Tuple[str, Any], ...]]:
+    """What a scaler does to each column, or None where that is not known."""
+    if step == "passthrough" or step is None:
+        return ()
+    found: Tuple[Tuple[str, Any], ...]
+    if _is(step, "preprocessing", "StandardScaler"):
+        found = (("subtract", step.mean_),) if step.with_mean else ()
+        found += (("divide", step.scale_),) if step.with_std else ()
+    elif _is(step, "preprocessing", "MinMaxScaler") and not getattr(step, "clip", False):
+        found = (("multiply", step.scale_), ("add", step.min_))
+    else:
+        return None
+    return tuple((operation, np.asarray(values, dtype=np.float64)) for operation, values in found)
+
+
+def fits(numbers: Numbers) -> bool:
+    """Whether these are finite numbers of types and shapes that belong together."""
+    coefficients, intercept, classes, scaling = numbers
+    if str(coefficients.dtype) not in _FLOATS or coefficients.ndim not in (1, 2) or not coefficients.size:
         return False
-    targets = coefficients.shape[0] if coefficients.ndim == 2 else 1
-    if coefficients.ndim not in (1, 2) or not coefficients.size or np.shape(intercept) not in ((), (1,), (targets,)):
+    kind = getattr(intercept, "dtype", None)
+    if str(kind) not in _FLOATS if kind is not None else type(intercept) not in (int, float):
         return False
-    return bool(np.isfinite(coefficients).all() and np.isfinite(intercept).all())
+    targets, width = (1, *coefficients.shape)[-2:]
+    if np.shape(intercept) not in ((), (1,), (targets,)) or any(values.shape != (width,) for _, values in scaling):
+        return False
+    if classes is not None and np.shape(classes) != (max(targets, 2),):
+        return False
+    return all(np.isfinite(values).all() for values in (coefficients, intercept, *(values for _, values in scaling)))
 
 
-def _digest(path: Path) -> str:
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+def predictor(numbers: Numbers, whole: Predict) -> Predict:
+    """The product alone: the arithmetic takes 1 µs where checking the input takes 150.
+
+    A function of a block of shape (n, columns); `whole` takes what has no finite answer.
+    """
+    coefficients, intercept = numbers.coefficients.T, numbers.intercept
+    width, classes = coefficients.shape[0], numbers.classes
+
+    def predict(block: Any) -> Any:
+        if block.shape[1] == width:
+            rows = _scaled(block, numbers.scaling) if numbers.scaling else block
+            if rows is not None:
+                answer = rows @ coefficients + intercept
+                if np.isfinite(answer).all():
+                    return answer if classes is None else _decided(answer, classes)
+        return whole(block)
+
+    return predict
+
+
+def _scaled(block: Any, scaling: Tuple[Tuple[str, Any], ...]) -> Optional[Any]:
+    """The rows in the doubles that scalers compute in; None for 32 bits, which their versions round differently."""
+    if block.dtype == np.float32:
+        return None
+    rows = np.array(block, dtype=np.float64)
+    for operation, values in scaling:
+        OPERATIONS[operation](rows, values, out=rows)
+    return rows
+
+
+def _decided(scores: Any, classes: Any) -> Any:
+    if scores.ndim == 2 and scores.shape[1] > 1:
+        return classes.take(scores.argmax(axis=1))
+    return classes.take((scores.reshape(-1) > 0).astype(np.intp))

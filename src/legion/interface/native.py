@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
-from legion.interface import linear
+from legion.interface import linear_file
 from legion.interface.lowered import lowered
 from legion.interface.table import Table
 from legion.signature import Signature
@@ -80,7 +80,7 @@ def candidates(plan: Plan) -> Iterator[Native]:
         def whole(block: Any) -> Any:
             return getattr(estimator(), method)(block)
 
-        kept = linear.read(Path(plan.folder, plan.linear), path, method, whole)
+        kept = linear_file.read(Path(plan.folder, plan.linear), path, method, whole)
         if kept is not None:
             yield Native("lowered", kept, plan.signature, dtype)
     bare = lowered(estimator(), method)
@@ -93,7 +93,7 @@ def described(plan: Plan, estimator: Callable[[], Any]) -> Optional[Linear]:
     """What legion.linear.json is to hold for the plan's model; None for nothing, without asking for the estimator
     where no shortcut could take it.
     """
-    return None if _dtype(plan) is None else linear.describe(estimator(), _method(plan), _estimator_path(plan))
+    return None if _dtype(plan) is None else linear_file.describe(estimator(), _method(plan), _estimator_path(plan))
 
 
 def _dtype(plan: Plan) -> Optional[Any]:

@@ -16,9 +16,13 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn comes with the extra mlflow")
 
 from sklearn import linear_model
+from sklearn.base import clone
 from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import LinearSVC
 
-from legion.interface import linear
+from legion.interface import linear_file
 from legion.interface.lowered import lowered
 
 RANDOM = np.random.default_rng(5)
@@ -49,14 +53,14 @@ def no_estimator(block: Any) -> Any:
 def kept(estimator: Any, folder: Path) -> Path:
     """The estimator's file and its numbers in `folder`; the path of the numbers."""
     (folder / "model.pkl").write_bytes(b"the estimator")
-    found = linear.describe(estimator, "predict", folder / "model.pkl")
+    found = linear_file.describe(estimator, "predict", folder / "model.pkl")
     assert found is not None
     (folder / "legion.linear.json").write_bytes(msgspec.json.encode(found))
     return folder / "legion.linear.json"
 
 
 def read(source: Path, whole: Any = no_estimator, method: str = "predict") -> Any:
-    return linear.read(source, source.parent / "model.pkl", method, whole)
+    return linear_file.read(source, source.parent / "model.pkl", method, whole)
 
 
 @pytest.mark.parametrize("intercept", [True, False])
@@ -124,14 +128,19 @@ def test_what_is_not_linear_or_not_finite_is_not_described(tmp_path: Path) -> No
     others = [
         Clipped().fit(X, Y),
         PoissonRegressor().fit(X, np.abs(Y)),
-        LogisticRegression().fit(X, Y > 4),
         odd,
         objects,
     ]
-    assert [linear.describe(other, "predict", path) for other in others] == [None] * len(others)
+    assert [linear_file.describe(other, "predict", path) for other in others] == [None] * len(others)
     plain = LinearRegression().fit(X, Y)
-    assert linear.describe(plain, "score", path) is None
-    assert linear.describe(plain, "predict", tmp_path / "missing") is None
+    assert linear_file.describe(plain, "score", path) is None
+    surrogate = LogisticRegression().fit(X, Y > 4)
+    surrogate.classes_ = np.array(["a", "\ud800"])
+    assert linear_file.describe(surrogate, "predict", path) is None
+    mixed = LogisticRegression().fit(X, Y > 4)
+    mixed.classes_ = np.array(["a", 1], dtype=object)
+    assert linear_file.describe(mixed, "predict", path) is None
+    assert linear_file.describe(plain, "predict", tmp_path / "missing") is None
 
 
 @pytest.mark.parametrize(
@@ -151,6 +160,18 @@ def test_what_is_not_linear_or_not_finite_is_not_described(tmp_path: Path) -> No
         {"coefficients": [None, 1.0]},
         {"intercept": "a"},
         {"intercept": [[1.0]]},
+        {"further": 1},
+        {"scaling": [["power", [1.0, 1.0, 1.0, 1.0]]]},
+        {"scaling": [["add", [1.0]]]},
+        {"scaling": [["add", [None, 1.0, 1.0, 1.0]]]},
+        {"classes": ["a", "b"]},
+        {"classes": ["a"], "classes_dtype": "<U1"},
+        {"classes": ["a", "b", "c"], "classes_dtype": "<U1"},
+        {"classes": ["aa", "b"], "classes_dtype": "<U1"},
+        {"classes": ["a", 1], "classes_dtype": "object"},
+        {"classes": [[], {}], "classes_dtype": "object"},
+        {"classes": [1, 300], "classes_dtype": "int8"},
+        {"classes": [0, 1], "classes_dtype": "datetime64[s]"},
         {"intercept": [1.0, 2.0]},
         {"intercept": None, "intercept_dtype": None},
         {"intercept": {"a": 1}, "intercept_dtype": None},
@@ -178,6 +199,96 @@ def test_numbers_of_another_estimator_are_passed_over(tmp_path: Path) -> None:
     assert read(source) is None
     (tmp_path / "model.pkl").unlink()
     assert read(source) is None
+
+
+LABELS = np.digitize(Y, [3, 5])
+TEXTS = np.array(["low", "middle", "high"])[LABELS]
+CLASSIFIERS = [
+    LogisticRegression(),
+    linear_model.LogisticRegressionCV(Cs=2, cv=2),
+    linear_model.RidgeClassifier(),
+    linear_model.RidgeClassifierCV(),
+    linear_model.SGDClassifier(random_state=1),
+    linear_model.Perceptron(),
+    LinearSVC(),
+    LinearSVC(fit_intercept=False),
+]
+SCALERS = {
+    "none": (),
+    "standard": (StandardScaler(),),
+    "no mean": (StandardScaler(with_mean=False),),
+    "no scale": (StandardScaler(with_std=False),),
+    "neither": (StandardScaler(with_mean=False, with_std=False), "passthrough"),
+    "range": (MinMaxScaler((-1, 3)),),
+    "both": (StandardScaler(), MinMaxScaler()),
+}
+ODD = (np.nan, np.inf, -np.inf, 1e308, 1e300, 1e-310)
+
+
+def agree(predict: Any, whole: Any, columns: int = 4) -> None:
+    """The same answer or the same refusal for ordinary rows, odd ones, other types and another width."""
+    draw = np.random.default_rng(17)
+    blocks = [draw.normal(size=(400, columns)) * 3, X[:1], np.asfortranarray(X), (X * 3).astype("int64")]
+    blocks.append(X.astype("float32"))
+    for odd in ODD:
+        for column in range(columns):
+            rows = X[:5].copy()
+            rows[2, column] = odd
+            blocks.append(rows)
+    blocks += [np.ones((2, columns - 1)), np.ones((2, columns + 1))]
+    with np.errstate(all="ignore"):
+        for block in blocks:
+            got, expected = attempt(predict, block), attempt(whole, block)
+            if isinstance(expected, str):
+                assert got == expected
+                continue
+            assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+            if expected.dtype.kind == "f":
+                np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+            else:
+                assert got.tolist() == expected.tolist()
+
+
+def attempt(predict: Any, block: Any) -> Any:
+    try:
+        return predict(block)
+    except ValueError as refused:
+        return str(refused)
+
+
+@pytest.mark.parametrize("target", [Y > 4, LABELS, TEXTS, TEXTS.astype(object), LABELS / 2, LABELS.astype("int8")])
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=str)
+def test_classifiers_give_the_classes_of_scikit_learn(classifier: Any, target: Any, tmp_path: Path) -> None:
+    if target.dtype.kind == "f":
+        # Classes may be floats; values between whole numbers would be a regression's.
+        target = target * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator = clone(classifier).fit(X, target)
+    agree(read(kept(estimator, tmp_path), estimator.predict), estimator.predict)
+    agree(lowered(estimator, "predict"), estimator.predict)
+
+
+@pytest.mark.parametrize("last", [ElasticNet(alpha=0.01), LogisticRegression(), LinearRegression()], ids=str)
+@pytest.mark.parametrize("scalers", SCALERS)
+def test_pipelines_of_scalers_give_what_scikit_learn_gives(scalers: str, last: Any, tmp_path: Path) -> None:
+    target = TEXTS if isinstance(last, LogisticRegression) else Y
+    # One column that does not vary: scalers divide it by one.
+    rows = np.column_stack([X[:, :3], np.full(len(X), 2.5)])
+    estimator = make_pipeline(*map(copied, SCALERS[scalers]), clone(last)).fit(rows, target)
+    agree(read(kept(estimator, tmp_path), estimator.predict), estimator.predict)
+    agree(lowered(estimator, "predict"), estimator.predict)
+
+
+def copied(step: Any) -> Any:
+    return step if isinstance(step, str) else clone(step)
+
+
+def test_scalers_leave_the_rows_as_they_are(tmp_path: Path) -> None:
+    estimator = make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y)
+    rows = X.copy()
+    read(kept(estimator, tmp_path))(rows)
+    assert (rows == X).all()
 
 
 MISSING = """
