@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import legion
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python-api.md").read_text()
+LINEAR = ROOT / "tests" / "toolchain" / "models" / "linear"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 ADD = """
     def init():
@@ -216,6 +218,29 @@ def test_an_artifact_is_packed_registered_and_not_promoted_unchecked(gppi_folder
     Path("good.zip").write_bytes(Path("good.zip").read_bytes()[:-1])
     with pytest.raises(legion.errors.ArchiveError):
         legion.verify("good.zip")
+
+
+@pytest.mark.slow
+def test_everything_works_where_an_event_loop_is_running(gppi_folder: Callable[..., Path]) -> None:
+    cases = [
+        {
+            "request": {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}},
+            "response": {"predictions": [{"result": 2.0}]},
+        }
+    ]
+    folder = gppi_folder(ADD.format(more=1), golden=cases)
+
+    async def notebook() -> None:
+        packed = legion.pack(folder, "probe.zip", env="local")
+        assert legion.register(packed, "loop", check=True, env="local").golden == "passed 1"
+        assert legion.promote("loop", legion.register(packed, "loop", check=False).version).alias == "champion"
+        assert legion.predict("probe.zip", ROWS, env="local") == [{"result": 2.0}, {"result": 3.0}]
+        # An MLflow model is asked for its golden answers when it is packed.
+        legion.pack(LINEAR, "linear.zip", env="local")
+        with legion.serve("probe.zip", env="local") as server:
+            assert server.client.predict(ROWS) == [{"result": 2.0}, {"result": 3.0}]
+
+    asyncio.run(notebook())
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from legion.api.event_loop import off_the_loop
 from legion.api.settings import Model, cache_folder, path_of, say
 from legion.artifact import archive, golden
 from legion.artifact.archive import Artifact
@@ -47,7 +48,8 @@ def pack(
     ArchiveError, EnvironmentRefused), OutsideError where the registry, the environment or the model fails.
     """
     wish = Wish(name, version, path_of(output), env)
-    return packed(make_artifact(parse_reference(os.fspath(model)), wish, cache=cache_folder(), say=say))
+    source = parse_reference(os.fspath(model))
+    return packed(off_the_loop(lambda: make_artifact(source, wish, cache=cache_folder(), say=say)))
 
 
 def packed(made: Exported) -> Packed:

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
+from legion.api.event_loop import off_the_loop
 from legion.api.settings import Model, cache_folder, say
 from legion.client import rows as forms
 from legion.client.failures import failure
 from legion.errors import UsageError, WorkerError
-from legion.provision.resolve import resolve
+from legion.provision.resolve import Resolved, resolve
 from legion.scoring import formats
 from legion.scoring.chunk import Chunk
 from legion.scoring.crew import crew
@@ -55,8 +56,13 @@ def predict(
     if output is not None:
         raise UsageError("output= is for rows in a file; rows in memory have their predictions returned")
     body = forms.body(rows, columns, params)
-    found = resolve(os.fspath(model), env=env, cache=cache_folder(), say=say)
+    found = _resolved(os.fspath(model), env)
     return _of_body(body, found.plan, found.python)
+
+
+def _resolved(model: str, env: str) -> Resolved:
+    # A plain MLflow model is packed first, which asks it for its golden answers.
+    return off_the_loop(lambda: resolve(model, env=env, cache=cache_folder(), say=say))
 
 
 def _of_body(body: bytes, plan: Plan, python: Path) -> Any:
@@ -76,7 +82,7 @@ def _of_file(model: str, source: Path, output: str | PathLike[str] | None, env: 
     with tempfile.TemporaryDirectory(prefix="legion-predict-") as scratch:
         target = Path(scratch) / "predictions.jsonl" if output is None else Path(output).expanduser()
         job = Job(source, target, read_as, formats.output_format(target, None, read_as), workers)
-        found = resolve(model, env=env, cache=cache_folder(), say=say)
+        found = _resolved(model, env)
         summary: Summary = score(
             job, found.plan, found.python, advance=lambda amount: None, started=lambda report: None
         )

@@ -38,7 +38,7 @@ class Server:
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._settled = threading.Event()
         theirs, ours = os.pipe()
-        # Closed with this object or process; the server's keeper then ends it.
+        # Closed with this process, however it ends; the server's keeper ends the server then.
         self._lifeline: IO[bytes] = os.fdopen(ours, "wb", buffering=0)
         try:
             command = [sys.executable, "-m", "legion.cli.main", "serve", *arguments]
@@ -126,10 +126,10 @@ def serve(
 ) -> Server:
     """Serve a model, or several by their names, over HTTP from a process of its own; return when it is ready.
 
-    `model`: an artifact, a model folder, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/ID/PATH`; or a
-    mapping of names to these; None only with `admin`. `port` 0 is any free one. `workers`: processes a model.
-    `env`: auto, local or uv. `follow`: move with the alias or stage. `admin`: take deployments, kept in the folder
-    `state`. `start_timeout` is in seconds, the making of environments included.
+    `model`: an artifact, a model folder, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/ID/PATH`, a
+    DEPLOYMENT.yaml; or a mapping of names to these; None only with `admin`. `port` 0 is any free one.
+    `workers`: processes a model. `env`: auto, local or uv. `follow`: move with the alias or stage. `admin`: take
+    deployments, kept in the folder `state`. `start_timeout` is in seconds, the making of environments included.
 
         with legion.serve("wine.zip") as server:
             server.client.predict(rows)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from legion.api.artifacts import Packed, packed
+from legion.api.event_loop import off_the_loop
 from legion.api.settings import Model, cache_folder, path_of, say
 from legion.errors import TrainingError
 from legion.toolchain.export import Wish
@@ -69,12 +70,10 @@ def train(
         run = run_project(job)
         made = None
         if run.folder is not None and run.model is not None:
-            made = make_from_folder(
-                Path(run.folder),
-                Wish(name, version, path_of(output), env),
-                fallback_name=run.project or run.model.name,
-                cache=cache_folder(),
-                say=say,
+            folder, wish = Path(run.folder), Wish(name, version, path_of(output), env)
+            fallback = run.project or run.model.name
+            made = off_the_loop(
+                lambda: make_from_folder(folder, wish, fallback_name=fallback, cache=cache_folder(), say=say)
             )
         elif output is not None or name is not None:
             raise TrainingError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from legion.api.event_loop import off_the_loop
 from legion.api.settings import cache_folder, say
 from legion.artifact.archive import open_artifact
 from legion.errors import VerificationError
@@ -39,7 +40,7 @@ def register(
     golden = None
     if check or (check is None and can_check(opened, env=env, cache=cache_folder())):
         try:
-            golden = check_artifact(opened, env=env, cache=cache_folder(), say=say)
+            golden = off_the_loop(lambda: check_artifact(opened, env=env, cache=cache_folder(), say=say))
         except VerificationError as error:
             raise VerificationError(f"not registered: {error}") from None
     return push(path, name, alias=alias, stage=stage, golden=golden)
@@ -75,7 +76,7 @@ def _check(version: RegisteredVersion, env: str) -> None:
         return
     text = f"models:/{version.name}/{version.version}"
     try:
-        golden = check(text, env=env, cache=cache_folder(), say=say, digest=version.digest)
+        golden = off_the_loop(lambda: check(text, env=env, cache=cache_folder(), say=say, digest=version.digest))
     except VerificationError as error:
         versions.record_golden(version.name, version.version, tags.failed(str(error)))
         raise
