@@ -254,3 +254,5 @@ def test_a_document_that_is_still_held_does_not_stop_the_next() -> None:
     with pytest.raises(ValueError, match="JSON"):
         parser.parse(b"[5")
     assert list(parser.parse(b"[6]")) == [6]
+    long = b"[" + b"7," * 1_500_000 + b"8]"
+    assert [len(parser.parse(long)), list(parser.parse(b"[9]"))] == [1_500_001, [9]]

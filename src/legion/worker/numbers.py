@@ -13,8 +13,8 @@ except ImportError:
     simdjson = None  # type: ignore[assignment]
 
 available = simdjson is not None
-# A parser keeps about twelve times the longest text it has read; longer ones get one of their own.
-_KEPT = 4 * 1024 * 1024
+# A parser keeps several times the longest text it has read; longer ones get one of their own.
+_KEPT = 2 * 1024 * 1024
 
 
 class Parser:
@@ -35,3 +35,7 @@ class Parser:
         except RuntimeError:
             self._parser = simdjson.Parser()
             return self._parser.parse(text)
+
+
+# The worker's only thread has one for all of its codecs.
+PARSER = Parser()

@@ -33,7 +33,6 @@ class QuickReader:
         # The decoder's types go by position: in another order they hold only where all are the same.
         self._uniform = rows.uniform
         self._decode = None if rows.quick_row is None else msgspec.json.Decoder(_body_type(rows, key, rivals)).decode
-        self._json = numbers.Parser()
         self._blocks = numbers.available and bool(rows.kinds) and set(rows.kinds) <= {"double"}
 
     def read(self, body: bytes) -> Optional[Tuple[Table, Any]]:
@@ -88,7 +87,7 @@ class QuickReader:
     def _read_block(self, body: bytes) -> Optional[Table]:
         """A large body's numbers straight into one float64 block."""
         try:
-            document: Any = self._json.parse(body)
+            document: Any = numbers.PARSER.parse(body)
             if self._key is not None:
                 if list(document.keys()) != [self._key]:
                     return None

@@ -24,7 +24,6 @@ _NAN = float("nan")
 _BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 _COMMA, _LINE_FEED = b",\n"
-_json = numbers.Parser()
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
@@ -97,7 +96,7 @@ def _parsed(rest: bytes, width: int) -> Any:
     if numbers.available and _even(rest, width):
         # Most numbers are written as JSON writes them; so read, they cost a tenth.
         try:
-            cells = _json.parse(b"[%b]" % rest.replace(b"\n", b",")).as_buffer(of_type="d")
+            cells = numbers.PARSER.parse(b"[%b]" % rest.replace(b"\n", b",")).as_buffer(of_type="d")
             return np.frombuffer(cells, dtype="<f8").reshape(-1, width)
         except (ValueError, TypeError, RuntimeError):
             pass
