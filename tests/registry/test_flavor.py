@@ -14,9 +14,12 @@ import yaml
 
 from legion.artifact import manifest as manifests
 from legion.artifact.archive import digest, pack
+from legion.artifact.plan import plan_for
 from legion.reference import parse as parse_reference
 from legion.registry import flavor
 from legion.registry.store import pull, push
+from legion.replica import ask
+from legion.wire import MLFLOW, Call
 
 MATRIX = """
 import os
@@ -248,3 +251,62 @@ def test_an_mlflow_model_is_left_as_it_is(tmp_path: Path) -> None:
     flavor.add(tmp_path, described, "3.17.2")
     assert [path.name for path in tmp_path.iterdir()] == ["MLmodel"]
     assert not flavor.is_in(tmp_path)
+
+
+# How matrices come back in the wild.
+KINDS = {
+    "array": "input_matrix * 2",
+    "named": "(input_matrix * 2, ['x', 'y'])",
+    "named lists": "[[str(v) for v in row] for row in input_matrix.tolist()], ['x', 'y']",
+    "lists": "[[1, 'a'] for row in input_matrix]",
+    "tuples": "tuple((float(row[0]), 1) for row in input_matrix)",
+    "flat": "[float(row[0]) for row in input_matrix]",
+    "vector": "input_matrix[:, 0]",
+    "frame": "pandas.DataFrame(input_matrix, columns=['p', 'q'])",
+    "nan": "input_matrix * float('nan')",
+    "told names": "[[','.join(provided_columns_names or ['-'])] for row in input_matrix], ['names']",
+}
+MATRIX_BODIES = [
+    {"dataframe_split": {"columns": ["b", "a"], "data": [[2.0, 1.0], [0.5, 0.0]]}},
+    {"dataframe_records": [{"a": 1, "b": 2}, {"a": 3, "b": 4}]},
+    {"inputs": [[1.0, 2.0], [3.0, 4.0]]},
+    {"instances": [[1.0, 2.0]]},
+]
+OBJECT_BODIES = [{"dataframe_records": [{"name": "a", "sugar": 2.5}, {"name": "b", "sugar": 1.0}]}]
+
+
+@pytest.mark.slow
+def test_legion_and_mlflow_answer_alike(tmp_path: Path, gppi_folder: Callable[..., Path], uri: str) -> None:
+    sources = {
+        kind: f"import numpy, pandas\ndef init(): return 'matrix'\n"
+        f"def predict_on_matrix(input_matrix, provided_columns_names=None): return {answer}\n"
+        for kind, answer in KINDS.items()
+    } | {"objects": OBJECTS}
+    folders, told = {}, {}
+    for number, (kind, source) in enumerate(sources.items()):
+        folder = gppi_folder(source, name=f"kind{number}")
+        bodies = OBJECT_BODIES if kind == "objects" else MATRIX_BODIES
+        described = manifests.parse((folder / "legion.model.yaml").read_bytes(), "legion.model.yaml")
+        calls = [Call(MLFLOW, json.dumps(body).encode()) for body in bodies]
+        replies = ask(plan_for(folder, described), Path(sys.executable), calls)[1]
+        told[kind] = [json.loads(reply.body) if reply.status == 200 else None for reply in replies]
+        flavor.add(folder, described, "3.17.2")
+        folders[kind] = [str(folder), bodies]
+    program = f"""
+from mlflow.pyfunc import scoring_server
+answers = {{}}
+for kind, (folder, bodies) in {folders!r}.items():
+    model = mlflow.pyfunc.load_model(folder)
+    schema = model.metadata.get_input_schema()
+    answers[kind] = [
+        json.loads(scoring_server.invocations(json.dumps(body), "application/json", model, schema).response)
+        for body in bodies
+    ]
+print(json.dumps(answers))
+"""
+    given = plain_client(program, uri, tmp_path)
+    # MLflow writes NaN where JSON has none; Legion's answers are always valid.
+    given["nan"] = json.loads(json.dumps(given["nan"]).replace("NaN", "null"))
+    for kind, answers in told.items():
+        assert given[kind] == answers, kind
+        assert None not in answers, kind

@@ -10,7 +10,7 @@ import pwd
 import msgspec
 
 from legion.errors import RefusedError, UsageError
-from legion.registry import aliases, tags
+from legion.registry import aliases, stages, tags
 from legion.registry.client import answering, connect
 from legion.registry.contention import patiently
 from legion.registry.store import RegisteredVersion, check_names, registered
@@ -58,12 +58,8 @@ def promote(
         before = None
         if alias is not None:
             before = aliases.move(client, name, alias, number)
-        else:
-            # A stage is for one version: models:/NAME/STAGE means the newest in it, which need not be this one.
-            only = stage in ("Staging", "Production")
-            patiently(
-                lambda: client.transition_model_version_stage(name, number, stage, archive_existing_versions=only)
-            )
+        elif stage is not None:
+            stages.move(client, name, stage, number)
         now = registered(client.get_model_version(name, number))
     return Moved(now, alias, stage, None if before == number else before, record)
 

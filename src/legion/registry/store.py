@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ from legion.artifact.archive import Artifact, open_artifact, unpack
 from legion.errors import RefusedError, RegistryError, UsageError
 from legion.reference import Reference
 from legion.reference import parse as parse_reference
-from legion.registry import aliases, content, flavor, tags
+from legion.registry import aliases, content, flavor, stages, tags
 from legion.registry.client import address, answering, connect
 from legion.registry.contention import alone, patiently
 
 # Holds the logged models that stand behind registered artifacts.
 EXPERIMENT = "legion"
 _LOGGED = re.compile(r"(?:models/|models:/)(m-[0-9a-f]{32})(?:/|$)")
-STAGES = ("Staging", "Production", "Archived")
 
 
 class RegisteredVersion(msgspec.Struct, frozen=True):
@@ -87,8 +85,7 @@ def push(
         if alias is not None:
             aliases.move(client, name, alias, number)
         if stage is not None:
-            # Stages are deprecated in MLflow and still what many deployments read.
-            patiently(lambda: client.transition_model_version_stage(name, number, stage))
+            stages.move(client, name, stage, number)
         return registered(patiently(lambda: client.get_model_version(name, number)), created=created)
 
 
@@ -166,8 +163,8 @@ def check_names(name: str, alias: str | None = None, stage: str | None = None) -
     parse_reference(f"models:/{name}/1")
     if alias is not None:
         parse_reference(f"models:/{name}@{alias}")
-    if stage is not None and stage not in STAGES:
-        raise UsageError(f"{stage!r} is no stage; choose {', '.join(STAGES[:-1])} or {STAGES[-1]}")
+    if stage is not None and stage not in stages.STAGES:
+        raise UsageError(f"{stage!r} is no stage; choose {', '.join(stages.STAGES[:-1])} or {stages.STAGES[-1]}")
 
 
 def _make_registered_model(client: Any, name: str) -> None:
@@ -265,11 +262,7 @@ def _find(client: Any, reference: Reference) -> Any:
     assert version is not None
     if version.isdigit():
         return client.get_model_version(name, version)
-    stages = None if version == "latest" else [version]
-    with warnings.catch_warnings():
-        # Stages are deprecated, which is for their users to decide.
-        warnings.simplefilter("ignore", FutureWarning)
-        found = client.get_latest_versions(name, stages)
+    found = stages.newest(client, name, None if version == "latest" else version)
     if not found:
         raise RegistryError(f"{name} has no version in the stage {version}; name a version or an alias")
     return max(found, key=lambda one: int(one.version))
