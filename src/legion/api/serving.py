@@ -41,7 +41,7 @@ class Server:
         # Closed with this process, however it ends; the server's keeper ends the server then.
         self._lifeline: IO[bytes] = os.fdopen(ours, "wb", buffering=0)
         try:
-            command = [sys.executable, "-m", "legion.cli.main", "serve", *arguments]
+            command = [sys.executable, "-P", "-m", "legion.cli.main", "serve", *arguments]
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", keeper.__file__, str(theirs), *command],
                 pass_fds=(theirs,),

@@ -35,7 +35,7 @@ def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapp
 def _serve(arguments: list[str]) -> int:
     theirs, ours = os.pipe()
     try:
-        command = [sys.executable, "-m", "legion.cli.main", "serve", *arguments]
+        command = [sys.executable, "-P", "-m", "legion.cli.main", "serve", *arguments]
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", keeper.__file__, str(theirs), *command],
             pass_fds=(theirs,),
