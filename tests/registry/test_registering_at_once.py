@@ -19,6 +19,7 @@ from legion.registry.store import push
 PROCESS = Path(__file__).with_name("registering_process.py")
 PROCESSES, THREADS = 4, 16
 
+pytest_plugins = ["registries"]
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning"), pytest.mark.timeout(600)]
 
 

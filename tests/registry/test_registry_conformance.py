@@ -25,6 +25,7 @@ from legion.registry.store import pull, push, resolve
 LINEAR = Path(__file__).parents[1] / "toolchain" / "models" / "linear"
 OBJECTS = "def init():\n    return 'objects'\ndef predict_on_objects(objects):\n    return objects\n"
 
+pytest_plugins = ["registries"]
 # Stages are deprecated; MLflow warns of its own models without an input example.
 pytestmark = [
     pytest.mark.slow,
