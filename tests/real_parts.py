@@ -235,8 +235,8 @@ class ObjectStore(Part):
     def command(self) -> list[str]:
         return [
             *(self._program, "serve", "s3", str(self.folder / "data"), "--addr", f"127.0.0.1:{self.port}"),
-            # Files are seen as they are on disk, by whoever wrote them.
-            *("--vfs-cache-mode", "off", "--dir-cache-time", "0s", "--no-checksum"),
+            # What a test writes or removes in the folder is seen a second later; with 0s rclone spins under load.
+            *("--vfs-cache-mode", "off", "--dir-cache-time", "1s"),
         ]
 
 

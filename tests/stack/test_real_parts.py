@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -62,6 +63,30 @@ def test_the_store_keeps_objects_and_wants_its_secret(s3: ObjectStore) -> None:
     assert (s3.path(bucket) / "a" / "b.txt").read_bytes() == b"forty-two"
     with pytest.raises(ClientError):
         client("wrong").put_object(Bucket=bucket, Key="a/c.txt", Body=b"no")
+
+
+def test_the_store_takes_many_writers(s3: ObjectStore) -> None:
+    import boto3
+    from botocore.config import Config
+
+    bucket = s3.new_bucket()
+
+    def write(number: int) -> None:
+        client = boto3.client(
+            "s3",
+            endpoint_url=s3.endpoint,
+            aws_access_key_id=s3.key,
+            aws_secret_access_key=s3.secret,
+            region_name="us-east-1",
+            config=Config(read_timeout=20, retries={"max_attempts": 0}),
+        )
+        for step in range(10):
+            client.put_object(Bucket=bucket, Key=f"{number}/{step}/artifacts/MLmodel", Body=b"x")
+            client.list_objects_v2(Bucket=bucket, Prefix=f"{number}/{step}/", Delimiter="/")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert sum(path.name == "MLmodel" for path in s3.path(bucket).rglob("*")) == 80
 
 
 def test_mlflow_on_both(
