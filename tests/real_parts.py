@@ -212,8 +212,23 @@ class ObjectStore(Part):
         """Make an empty bucket; its name."""
         self._buckets += 1
         name = f"bucket-{self._buckets}"
-        (self.folder / "data" / name).mkdir(parents=True)
+        if self.process is None:
+            self.path(name).mkdir(parents=True)
+        else:
+            self.client().create_bucket(Bucket=name)
         return name
+
+    def client(self, secret: str | None = None) -> Any:
+        """A boto3 client of it."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.key,
+            aws_secret_access_key=secret or self.secret,
+            region_name="us-east-1",
+        )
 
     def path(self, bucket: str) -> Path:
         """The folder that holds the objects of a bucket, as files."""

@@ -45,41 +45,21 @@ def test_a_database_survives_its_server() -> None:
 
 
 def test_the_store_keeps_objects_and_wants_its_secret(s3: ObjectStore) -> None:
-    import boto3
     from botocore.exceptions import ClientError
 
-    def client(secret: str):
-        return boto3.client(
-            "s3",
-            endpoint_url=s3.endpoint,
-            aws_access_key_id=s3.key,
-            aws_secret_access_key=secret,
-            region_name="us-east-1",
-        )
-
     bucket = s3.new_bucket()
-    client(s3.secret).put_object(Bucket=bucket, Key="a/b.txt", Body=b"forty-two")
-    assert client(s3.secret).get_object(Bucket=bucket, Key="a/b.txt")["Body"].read() == b"forty-two"
+    s3.client().put_object(Bucket=bucket, Key="a/b.txt", Body=b"forty-two")
+    assert s3.client().get_object(Bucket=bucket, Key="a/b.txt")["Body"].read() == b"forty-two"
     assert (s3.path(bucket) / "a" / "b.txt").read_bytes() == b"forty-two"
     with pytest.raises(ClientError):
-        client("wrong").put_object(Bucket=bucket, Key="a/c.txt", Body=b"no")
+        s3.client("wrong").put_object(Bucket=bucket, Key="a/c.txt", Body=b"no")
 
 
 def test_the_store_takes_many_writers(s3: ObjectStore) -> None:
-    import boto3
-    from botocore.config import Config
-
     bucket = s3.new_bucket()
 
     def write(number: int) -> None:
-        client = boto3.client(
-            "s3",
-            endpoint_url=s3.endpoint,
-            aws_access_key_id=s3.key,
-            aws_secret_access_key=s3.secret,
-            region_name="us-east-1",
-            config=Config(read_timeout=20, retries={"max_attempts": 0}),
-        )
+        client = s3.client()
         for step in range(10):
             client.put_object(Bucket=bucket, Key=f"{number}/{step}/artifacts/MLmodel", Body=b"x")
             client.list_objects_v2(Bucket=bucket, Prefix=f"{number}/{step}/", Delimiter="/")
