@@ -9,11 +9,13 @@
     │   ├── ArchiveError          a file that is no artifact, or an unsafe one
     │   ├── VerificationError     a digest or a golden answer that does not match
     │   ├── EnvironmentRefused    requirements that may not or cannot be installed
-    │   └── InputError            a request that the model's signature refuses
+    │   ├── InputError            a request that the model's signature refuses
+    │   └── GatewayRefused        a gateway whose answer is no
     └── OutsideError              something outside Legion failed               (exit code 3)
         ├── EnvironmentBuildError
         ├── TrainingError
         ├── RegistryError
+        ├── GatewayError          a gateway that cannot be reached, or failed
         └── WorkerError           a model's process could not start, or ended
 
 The message is one sentence that says what to do. No HTTP and no command line in here: each border
@@ -104,6 +106,14 @@ class InputError(RefusedError):
         self.kind = kind
 
 
+class GatewayRefused(RefusedError):
+    """A gateway's answer is no; `status` is the HTTP status (401, 403, 404, 409 …)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class OutsideError(LegionError):
     """Something outside Legion failed."""
 
@@ -118,6 +128,17 @@ class TrainingError(OutsideError):
 
 class RegistryError(OutsideError):
     """The registry or its store did not answer as it should."""
+
+
+class GatewayError(OutsideError):
+    """A gateway cannot be reached, or failed; `status` is what it answered, None where it did not answer.
+
+    429, 503 and 504 pass: the same call may be made again later.
+    """
+
+    def __init__(self, message: str, status: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class WorkerError(OutsideError):

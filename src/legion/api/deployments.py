@@ -10,9 +10,10 @@ from typing import Any
 
 from legion.api.settings import say
 from legion.artifact import strict_yaml
-from legion.client import Client, admin_token, gateway_url
+from legion.client import Client
 from legion.errors import ModelReferenceError, RefusedError, UsageError
 from legion.reference import parse as parse_reference
+from legion.settings import admin_token, gateway_url
 
 
 def connect(gateway: str | None = None, *, timeout: float = 60.0) -> Client:

@@ -7,6 +7,8 @@ import os
 from os import PathLike
 from pathlib import Path
 
+from legion import settings
+
 # What goes on during long work, a line at a time.
 say = logging.getLogger("legion").info
 
@@ -14,11 +16,8 @@ Model = str | PathLike[str]
 
 
 def cache_folder() -> Path:
-    """Where unpacked artifacts and model environments are kept: LEGION_CACHE, else the user's cache folder."""
-    if chosen := os.environ.get("LEGION_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "legion"
+    """Where unpacked artifacts and model environments are kept."""
+    return settings.cache_folder(os.environ)
 
 
 def path_of(chosen: str | PathLike[str] | None) -> Path | None:

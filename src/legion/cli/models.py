@@ -14,7 +14,7 @@ from legion.cli import progress, settings
 from legion.cli.pack import describe
 from legion.cli.pack import show as show_packed
 from legion.cli.tables import printable, show_line, show_table
-from legion.client import Client, admin_token, gateway_url
+from legion.client import Client
 from legion.errors import LegionError, UsageError, VerificationError
 from legion.provision.check import check
 from legion.reference import parse as parse_reference
@@ -23,6 +23,7 @@ from legion.registry import promote as promotion
 from legion.registry import rollback as way_back
 from legion.registry import tags, versions
 from legion.registry.store import RegisteredVersion, resolve
+from legion.settings import admin_token, gateway_url
 from legion.toolchain.export import Wish
 from legion.toolchain.packing import make_artifact
 

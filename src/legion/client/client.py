@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from legion.client import rows as forms
-from legion.client.access import DEFAULT_URL
 from legion.client.connection import Answer, Connections
-from legion.client.failures import GatewayError, failure
-from legion.errors import RefusedError, UsageError
+from legion.client.failures import failure
+from legion.errors import GatewayError, RefusedError, UsageError
+from legion.settings import DEFAULT_GATEWAY
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _JSON = {"Content-Type": "application/json"}
@@ -30,7 +30,7 @@ class Client:
     may be silent in one call. All calls raise GatewayError where no gateway answers or it fails.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, token: str | None = None, timeout: float = 60.0) -> None:
+    def __init__(self, url: str = DEFAULT_GATEWAY, token: str | None = None, timeout: float = 60.0) -> None:
         if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
             raise UsageError("the admin token holds characters that no token has; copy it from admin-token again")
         self._connections = Connections(url, timeout)

@@ -7,8 +7,7 @@ import os
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from legion.client.failures import GatewayError
-from legion.errors import UsageError
+from legion.errors import GatewayError, UsageError
 
 # What a kept connection raises when the gateway closed it while nobody was asking.
 _CLOSED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)

@@ -6,29 +6,10 @@ from typing import Any
 
 import msgspec
 
-from legion.errors import InputError, LegionError, OutsideError, RefusedError
+from legion.errors import GatewayError, GatewayRefused, InputError, LegionError
 
 _UNFIT = (400, 415, 422)
 _LONGEST = 2000
-
-
-class GatewayError(OutsideError):
-    """The gateway cannot be reached, or failed; `status` is what it answered, None where it did not answer.
-
-    429, 503 and 504 pass: the same call may be made again later.
-    """
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class GatewayRefused(RefusedError):
-    """The gateway's answer is no; `status` is the HTTP status (401, 403, 404, 409 …)."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def failure(status: int, body: bytes, url: str, *, rows: bool = False) -> LegionError:

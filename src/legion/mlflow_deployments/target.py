@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
-from legion.client import Client, GatewayRefused, admin_token, gateway_url
+from legion.client import Client, GatewayRefused
 from legion.errors import LegionError, OutsideError, UsageError
+from legion.settings import admin_token, gateway_url
 
 _HELP = """\
 Deploys models to a running Legion gateway (legion serve --admin, or legion up).

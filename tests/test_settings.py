@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from legion.client import admin_token, gateway_url
+from legion.settings import admin_token, gateway_url
 
 
 def test_the_gateway_is_the_chosen_one_then_the_environments_then_this_machines() -> None:
