@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from legion.environment.conda_names import INDEX_NAMES
-from legion.environment.conda_yaml import pep440, read_conda
+from legion.environment.conda_yaml import CondaFile, CondaPart, pep440, read_conda
 from legion.environment.requirements import RequirementCollector
 
 
-def read(folder: Path, *dependencies: object) -> tuple[str | None, RequirementCollector]:
+def read(folder: Path, *dependencies: object) -> tuple[CondaFile, RequirementCollector]:
     collector = RequirementCollector(folder)
-    python = read_conda({"dependencies": list(dependencies)}, "conda.yaml", folder, collector)
-    return python, collector
+    document = {"channels": ["conda-forge"], "dependencies": list(dependencies)}
+    return read_conda(document, "conda.yaml", folder, collector), collector
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,23 @@ def test_what_the_index_has_no_word_for(conda: str) -> None:
 
 
 def test_what_mlflow_writes(tmp_path: Path) -> None:
-    python, found = read(tmp_path, "python=3.10.4", "pip<=23.2.1", {"pip": ["mlflow==3.4.0", "scikit-learn==1.5.0"]})
-    assert python == "3.10.4"
+    file, found = read(tmp_path, "python=3.10.4", "pip<=23.2.1", {"pip": ["mlflow==3.4.0", "scikit-learn==1.5.0"]})
+    lines = ("mlflow==3.4.0", "scikit-learn==1.5.0")
+    assert file == CondaFile("3.10.4", CondaPart(("conda-forge",), ("python=3.10.4",), lines))
     assert found.requirements == {"mlflow==3.4.0", "scikit-learn==1.5.0"}
     assert found.notes == found.faults == []
 
 
 def test_known_conda_packages_come_from_the_index_with_a_note_each(tmp_path: Path) -> None:
-    _, found = read(
+    file, found = read(
         tmp_path, "numpy=1.26", "pytorch==2.1.0", "conda-forge::PyYAML", "py-xgboost>=1.7,<2", "cpuonly", "wheel"
     )
     assert found.faults == []
+    # With conda they come from its channels; uv then has none of them to install.
+    assert file.conda.requirements == file.conda.only == ()
+    assert "pytorch==2.1.0" in file.conda.packages
+    assert "cpuonly" in file.conda.packages
+    assert "wheel" not in file.conda.packages
     assert found.requirements == {"numpy==1.26.*", "torch==2.1.0", "pyyaml", "xgboost<2,>=1.7"}
     assert len(found.notes) == 4
     assert found.notes[0] == "numpy=1.26 is taken from the Python index as numpy==1.26.*, not from conda"
@@ -67,7 +73,7 @@ def test_known_conda_packages_come_from_the_index_with_a_note_each(tmp_path: Pat
 
 
 def test_everything_that_only_conda_can_install_is_named_at_once(tmp_path: Path) -> None:
-    refused = [
+    packages = [
         "cudatoolkit=11.8",
         "libgcc-ng",
         "_libgcc_mutex=0.1=main",
@@ -76,12 +82,35 @@ def test_everything_that_only_conda_can_install_is_named_at_once(tmp_path: Path)
         "nvidia::numpy",
         "scipy[version='>=1']",
         "pandas>=1|<0.5",
-        "https://user:pw@files.invalid/x.tar.bz2",
-        "",
+        "https://user:pw@channels.invalid/own::scipy=1.11",
     ]
-    _, found = read(tmp_path, "python=3.11", *refused, "numpy")
-    assert len(found.faults) == len(refused)
-    assert found.requirements == {"numpy"}
+    file, found = read(tmp_path, "python=3.11", *packages, "numpy", {"pip": ["six"]})
+    assert len(file.conda.only) == len(packages)
+    assert all(package in line for package, line in zip(packages, file.conda.only, strict=True))
+    assert found.faults == []
+    assert found.requirements == {"numpy", "six"}
+    assert file.conda.requirements == ("six",)
+    assert set(file.conda.packages) == {"python=3.11", "numpy", *packages}
+
+
+@pytest.mark.parametrize(
+    "entry", ["https://user:pw@files.invalid/x.tar.bz2", "", "./x.conda", "numpy;x", "-c x", "a::"]
+)
+def test_what_is_no_package_at_all(tmp_path: Path, entry: str) -> None:
+    _, found = read(tmp_path, entry)
+    assert len(found.faults) == 1
+    assert "is no conda package" in found.faults[0]
+
+
+@pytest.mark.parametrize(
+    ("channels", "read_as"),
+    [(["b", "a", "b"], ("b", "a")), (None, ()), ("", ()), ("own", ("own",)), ({"a": "b"}, None), ([["a"]], None)],
+)
+def test_channels_keep_their_order(tmp_path: Path, channels: object, read_as: tuple[str, ...] | None) -> None:
+    collector = RequirementCollector(tmp_path)
+    file = read_conda({"channels": channels}, "conda.yaml", tmp_path, collector)
+    assert collector.faults == ([] if read_as is not None else ["conda.yaml: channels is no list of texts"])
+    assert file.conda.channels == (read_as or ())
 
 
 @pytest.mark.parametrize(
@@ -105,8 +134,8 @@ def test_everything_that_only_conda_can_install_is_named_at_once(tmp_path: Path)
     ],
 )
 def test_the_python_version(tmp_path: Path, dependency: str, python: str | None) -> None:
-    version, found = read(tmp_path, dependency)
-    assert (version, found.faults) == (python, [])
+    file, found = read(tmp_path, dependency)
+    assert (file.python, found.faults) == (python, [])
     assert bool(found.notes) == any(sign in dependency for sign in "<>~")
 
 
@@ -121,7 +150,7 @@ def test_faults_of_shape(tmp_path: Path) -> None:
     _, found = read(tmp_path, "python=3.9", "python=3.10", {"pip": "six"}, {"npm": ["x"]}, ["six"], {"pip": [["six"]]})
     assert len(found.faults) == 5
     collector = RequirementCollector(tmp_path)
-    assert read_conda({"dependencies": "numpy"}, "conda.yaml", tmp_path, collector) is None
+    assert read_conda({"dependencies": "numpy"}, "conda.yaml", tmp_path, collector) == CondaFile()
     assert collector.faults == ["conda.yaml: dependencies is no list"]
 
 

@@ -56,11 +56,8 @@ def test_what_was_taken_from_elsewhere_is_said(tmp_path: Path, mode: str) -> Non
     assert get(spec, mode, tmp_path)[1][0] == "numpy=1 is taken from the Python index"
 
 
-@pytest.mark.parametrize(
-    ("mode", "says"),
-    [("conda", "is not there yet"), ("docker", "is not there yet"), ("venv", "is no way"), ("", "is no way")],
-)
-def test_other_modes_are_refused_with_those_that_there_are(tmp_path: Path, mode: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says) as error:
+@pytest.mark.parametrize("mode", ["venv", ""])
+def test_other_modes_are_refused_with_those_that_there_are(tmp_path: Path, mode: str) -> None:
+    with pytest.raises(UsageError, match="is no way") as error:
         get(FITS, mode, tmp_path)
     assert all(known in str(error.value) for known in MODES)

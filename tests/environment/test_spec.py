@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from legion.environment.conda_yaml import CondaPart
 from legion.environment.spec import EnvironmentSpec, read_spec
 from legion.errors import EnvironmentRefused
 
@@ -25,7 +26,8 @@ def write(folder: Path, **files: str) -> Path:
 
 def test_conda_yaml(tmp_path: Path) -> None:
     spec = read_spec(write(tmp_path, conda=CONDA))
-    assert spec == EnvironmentSpec(python="3.10", requirements=("six==1.16.0",))
+    assert (spec.python, spec.requirements, spec.only_conda) == ("3.10", ("six==1.16.0",), ())
+    assert spec.conda == CondaPart(("conda-forge",), ("python=3.10",), ("six==1.16.0",))
 
 
 def test_python_env_yaml_with_its_requirements(tmp_path: Path) -> None:
@@ -58,7 +60,8 @@ def test_the_manifests_file_counts_before_all(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "mlflow_env.yml").write_text("dependencies:\n- python=3.9\n- pip:\n  - -r more.txt\n")
     (tmp_path / "deep" / "more.txt").write_text("idna\n")
-    assert read_spec(tmp_path, "deep/mlflow_env.yml") == EnvironmentSpec(python="3.9", requirements=("idna",))
+    spec = read_spec(tmp_path, "deep/mlflow_env.yml")
+    assert (spec.python, spec.requirements) == ("3.9", ("idna",))
 
 
 @pytest.mark.parametrize("path", ["../conda.yaml", "/etc/passwd", "link.yaml"])
@@ -95,11 +98,11 @@ def test_dependencies_that_are_no_list_of_texts(tmp_path: Path, text: str) -> No
 
 
 def test_faults_of_every_kind_come_in_one_message(tmp_path: Path) -> None:
-    text = "dependencies:\n- python=3.10\n- cudatoolkit=11\n- libgcc\n- pip:\n  - -e .\n  - git+https://u:pw@h/x\n"
+    text = "dependencies:\n- python=three\n- 'libgcc;'\n- pip:\n  - -e .\n  - git+https://u:pw@h/x\n"
     with pytest.raises(EnvironmentRefused) as error:
         read_spec(write(tmp_path, conda=text))
     message = str(error.value)
-    assert all(part in message for part in ("cudatoolkit=11", "libgcc", "-e .", "git+https://***@h/x", "4 entries"))
+    assert all(part in message for part in ("python=three", "libgcc;", "-e .", "git+https://***@h/x", "4 entries"))
 
 
 class TestHash:
@@ -112,6 +115,16 @@ class TestHash:
         first, second = read_spec(one), read_spec(other)
         assert first.notes != second.notes
         assert first.hash == second.hash
+
+    def test_channels_and_packages_count_where_only_conda_has_them(self) -> None:
+        def of(*channels: str, packages: tuple[str, ...] = ("cudatoolkit=11",), only: tuple[str, ...] = ("x",)) -> str:
+            return EnvironmentSpec(conda=CondaPart(channels, packages, only=only)).hash
+
+        assert len({of("a", "b"), of("b", "a"), of("a"), of("a", packages=("cudatoolkit=12",)), of(only=())}) == 5
+        # Where uv can have everything, the channel it might have come from does not matter.
+        assert of("a", only=()) == of("b", only=()) == EnvironmentSpec().hash
+        # A token that was renewed makes no other environment.
+        assert of("https://h.invalid/t/one/c") == of("https://h.invalid/t/two/c")
 
     def test_it_is_the_same_on_every_machine_and_release(self) -> None:
         spec = EnvironmentSpec(python="3.10", requirements=("idna", "six==1.16.0"))

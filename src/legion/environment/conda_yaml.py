@@ -1,7 +1,7 @@
-"""conda.yaml: the Python version, its conda packages as far as the Python index has them, and its pip list.
+"""conda.yaml: the Python version, its conda packages, its channels and its pip list.
 
 MLflow writes `python=…`, `pip<=…` and a pip list. In a file written by hand, a conda package that the Python
-index is known to have is taken from there; anything else is refused, since only conda can install it.
+index is known to have can be taken from there by uv; anything else only conda can install.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -17,38 +18,83 @@ from packaging.version import InvalidVersion, Version
 from legion.environment.conda_names import INDEX_NAMES
 from legion.environment.requirements import RequirementCollector
 
+_INSTALLERS = ("pip", "wheel")
 _CHANNELS = {"conda-forge", "defaults", "main", "anaconda", "pytorch"}
-_ENTRY = re.compile(r"(?:(?P<channel>[\w.\-/]+)::)?(?P<name>[A-Za-z0-9_][\w.\-]*)\s*(?P<rest>.*)")
+_ENTRY = re.compile(r"(?:(?P<channel>[^\s\[\]\"']+?)::)?(?P<name>[A-Za-z0-9_][\w.\-]*)(?P<rest>(?:[\s=<>!~*\[].*)?)")
 _CLAUSE = re.compile(r"(?P<operator>==|!=|<=|>=|~=|=|<|>|)\s*(?P<version>[0-9][\w.!+\-]*?)(?P<any>\.?\*)?")
 # The Pythons that the worker runs on, oldest first; a range in conda.yaml is settled within them.
 _MINORS = tuple(f"3.{minor}" for minor in range(9, 15))
 
 
-def read_conda(document: dict[str, Any], name: str, folder: Path, into: RequirementCollector) -> str | None:
-    """Gather the packages of a conda.yaml; returns the Python version that it names, or None.
+class CondaPart(msgspec.Struct, frozen=True):
+    """What a conda.yaml says to conda.
+
+    `channels` are names or URLs, the most important first. `packages` are conda's requirements as they were
+    written, python's among them, sorted; what installs packages (pip, wheel) is left out. `requirements` are
+    those of the pip list alone. `only` has a line for each package that conda alone can install, and why.
+    """
+
+    channels: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+
+class CondaFile(msgspec.Struct, frozen=True):
+    """A conda.yaml: the Python version that it names, or None, and what it says to conda."""
+
+    python: str | None = None
+    conda: CondaPart = CondaPart()
+
+
+def read_conda(document: dict[str, Any], name: str, folder: Path, into: RequirementCollector) -> CondaFile:
+    """Read a conda.yaml; its pip list, and the packages that the Python index has too, are gathered in `into`.
 
     `name` is how messages call the file, `folder` where its `-r` lines start from.
     """
+    channels = _read_channels(document, name, into)
     entries = document.get("dependencies") or []
     if not isinstance(entries, list):
         into.faults.append(f"{name}: dependencies is no list")
-        return None
+        return CondaFile()
     python: str | None = None
+    packages, only, matches = list[str](), list[str](), list[tuple[re.Match[str], str]]()
     for entry in entries:
         if isinstance(entry, dict):
             _read_pip(entry, name, folder, into)
         elif not isinstance(entry, str):
             into.faults.append(f"{name}: a dependency is no text")
-        elif match := _ENTRY.fullmatch(entry.strip()):
-            if match["name"].lower() != "python":
-                _read_package(match, entry, name, into)
-            elif python is not None:
-                into.faults.append(f"{name}: {entry}: names a second Python version")
-            else:
-                python = _python_version(match["rest"], entry, name, into)
-        else:
+        elif (match := _ENTRY.fullmatch(entry.strip())) is None:
             into.faults.append(f"{name}: {entry}: is no conda package")
-    return python
+        elif match["name"].lower() != "python":
+            matches.append((match, entry))
+        elif python is not None:
+            into.faults.append(f"{name}: {entry}: names a second Python version")
+        else:
+            python = _python_version(match["rest"].strip(), entry, name, into)
+            packages.append(_spelled(entry))
+    # Before the index's packages are added: with conda they are not for uv.
+    requirements = tuple(sorted(into.requirements))
+    for match, entry in matches:
+        if match["channel"] or INDEX_NAMES.get(canonicalize_name(match["name"])) not in _INSTALLERS:
+            packages.append(_spelled(entry))
+        if reason := _read_package(match, entry, name, into):
+            only.append(f"{name}: {entry}: {reason}")
+    return CondaFile(python, CondaPart(channels, tuple(sorted(packages)), requirements, tuple(only)))
+
+
+def _spelled(entry: str) -> str:
+    return " ".join(entry.split())
+
+
+def _read_channels(document: dict[str, Any], name: str, into: RequirementCollector) -> tuple[str, ...]:
+    channels = document.get("channels") or []
+    if isinstance(channels, str):
+        return (channels,)
+    if not isinstance(channels, list) or not all(isinstance(channel, str) for channel in channels):
+        into.faults.append(f"{name}: channels is no list of texts")
+        return ()
+    return tuple(dict.fromkeys(channel.strip() for channel in channels))
 
 
 def _read_pip(entry: dict[str, Any], name: str, folder: Path, into: RequirementCollector) -> None:
@@ -63,25 +109,22 @@ def _read_pip(entry: dict[str, Any], name: str, folder: Path, into: RequirementC
         into.add(line, name, folder)
 
 
-def _read_package(match: re.Match[str], entry: str, name: str, into: RequirementCollector) -> None:
+def _read_package(match: re.Match[str], entry: str, name: str, into: RequirementCollector) -> str | None:
+    """Gather what the Python index calls this package; returns why it cannot be had there, if it cannot."""
     known = INDEX_NAMES.get(canonicalize_name(match["name"]))
     if match["channel"] and match["channel"] not in _CHANNELS:
-        into.faults.append(f"{name}: {entry}: comes from the conda channel {match['channel']}")
-        return
+        return f"comes from the conda channel {match['channel']}"
     if known is None:
-        into.faults.append(f"{name}: {entry}: only conda can install it (a Python package belongs under pip:)")
-        return
-    if known in ("pip", "wheel", ""):
-        return  # What installs packages, or only picks a variant; a model does not import it.
+        return "only conda can install it (a Python package belongs under pip:)"
+    if known in _INSTALLERS or not known:
+        return None  # What installs packages, or only picks a variant; a model does not import it.
     specifiers = pep440(match["rest"])
     if specifiers is None:
-        into.faults.append(
-            f"{name}: {entry}: names a build of conda, or a version that the Python index has no word for"
-        )
-        return
+        return "names a build of conda, or a version that the Python index has no word for"
     requirement = f"{known}{specifiers}"
     into.add(requirement, name, into.root)
     into.notes.append(f"{entry} is taken from the Python index as {requirement}, not from conda")
+    return None
 
 
 def pep440(text: str) -> SpecifierSet | None:

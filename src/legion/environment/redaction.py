@@ -10,8 +10,11 @@ _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?:[^/:\s\"'`
 _PARAMETER = re.compile(
     r"(?P<name>[?&](?:[\w\-]*(?:token|password|passwd|secret|key|signature|sig))=)[^&\s\"'`]+", re.I
 )
+# A conda channel's token is a part of its path: https://host/t/TOKEN/channel.
+_TOKEN = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"'`]*?/t/)[^/\s\"'`]+")
 
 
 def redacted(text: str) -> str:
     """The text with the credentials of every URL in it replaced by ***."""
-    return _PARAMETER.sub(r"\g<name>***", _CREDENTIALS.sub(r"\g<scheme>***@", text))
+    text = _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    return _PARAMETER.sub(r"\g<name>***", _TOKEN.sub(r"\g<before>***", text))

@@ -1,6 +1,6 @@
 """What a model's environment must hold, read from conda.yaml, python_env.yaml or requirements.txt.
 
-conda.yaml is read first where MLflow left several: it alone names conda packages too, and the other two are
+conda.yaml is read first where MLflow left several: it alone names conda packages and channels, and the other two are
 derived from it. Reading installs nothing and runs nothing.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from legion.environment.conda_yaml import checked_python, read_conda
+from legion.environment.conda_yaml import CondaPart, checked_python, read_conda
+from legion.environment.redaction import redacted
 from legion.environment.requirements import RequirementCollector
 from legion.environment.text_files import read_mapping
 from legion.errors import EnvironmentRefused
@@ -28,7 +29,8 @@ class EnvironmentSpec(msgspec.Struct, frozen=True):
 
     `python` is a version such as `3.11.7` or `3.10`, None where the model names none. `requirements` and
     `constraints` are PEP 508, normalised and sorted; `hashes` holds, for a requirement, the `sha256:<hex>` of
-    the files that may be installed. `notes` are lines for the user.
+    the files that may be installed. `notes` are lines for the user of uv. `conda` is what a conda.yaml says to
+    conda; `requirements` hold as much of it as the Python index has.
     """
 
     python: str | None = None
@@ -36,16 +38,28 @@ class EnvironmentSpec(msgspec.Struct, frozen=True):
     constraints: tuple[str, ...] = ()
     hashes: dict[str, tuple[str, ...]] = {}
     notes: tuple[str, ...] = ()
+    conda: CondaPart | None = None
+
+    @property
+    def only_conda(self) -> tuple[str, ...]:
+        """A line for each package that only conda can install."""
+        return () if self.conda is None else self.conda.only
 
     @property
     def hash(self) -> str:
-        """sha256 (64 hex digits) of what is installed; the order of lines and the notes do not count."""
-        content = (
+        """sha256 (64 hex digits) of what is installed; the order of lines and the notes do not count.
+
+        conda's packages and channels count where only conda can install some of them: elsewhere the Python
+        index gives the same, whatever file asked for it.
+        """
+        content: tuple[object, ...] = (
             self.python,
             sorted(self.requirements),
             sorted(self.constraints),
             sorted(self.hashes.items()),
         )
+        if self.conda is not None and self.conda.only:
+            content = (*content, [redacted(channel) for channel in self.conda.channels], sorted(self.conda.packages))
         return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
 
@@ -67,14 +81,18 @@ def read_spec(folder: Path, conda_path: str | None = None) -> EnvironmentSpec:
 
 def _read(path: Path, root: Path) -> EnvironmentSpec:
     collector = RequirementCollector(root)
-    python = None
+    python: Any = None
+    conda: CondaPart | None = None
     if path.suffix == ".txt":
         collector.add_file(path)
     else:
         document = read_mapping(path, path.name)
-        is_conda = not document.keys() & {"python", "build_dependencies"}
-        read = read_conda if is_conda else _read_python_env
-        python = checked_python(read(document, path.name, path.parent, collector), path.name, collector)
+        if document.keys() & {"python", "build_dependencies"}:
+            python = _read_python_env(document, path.name, path.parent, collector)
+        else:
+            read = read_conda(document, path.name, path.parent, collector)
+            python, conda = read.python, read.conda
+        python = checked_python(python, path.name, collector)
     collector.check(path.name)
     return EnvironmentSpec(
         python=python,
@@ -82,6 +100,7 @@ def _read(path: Path, root: Path) -> EnvironmentSpec:
         constraints=tuple(sorted(collector.constraints)),
         hashes={name: tuple(sorted(values)) for name, values in sorted(collector.hashes.items())},
         notes=tuple(collector.notes),
+        conda=conda,
     )
 
 

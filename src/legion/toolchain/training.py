@@ -79,7 +79,10 @@ def _first_on_path(python: Path) -> Iterator[None]:
     before = dict(os.environ)
     os.environ["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", os.defpath)])
     if python != Path(sys.executable):
-        os.environ["VIRTUAL_ENV"] = str(python.parent.parent)
+        prefix = python.parent.parent
+        for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+            os.environ.pop(name, None)
+        os.environ["CONDA_PREFIX" if (prefix / "conda-meta").is_dir() else "VIRTUAL_ENV"] = str(prefix)
         os.environ.pop("PYTHONHOME", None)
         os.environ.pop("PYTHONPATH", None)
     try:
