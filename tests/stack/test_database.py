@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -67,10 +68,53 @@ def execute(uri: str, statement: str) -> list[Any]:
         engine.dispose()
 
 
-def test_a_new_one_is_left_to_the_server_and_a_current_one_as_it_is(database: str) -> None:
-    assert look(database) == ("new", [])
-    make(database)
+def test_an_empty_one_gets_mlflows_tables_and_a_current_one_is_left_alone(database: str) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    state, said = look(database)
+    assert state == "made"
+    assert len(said) == 1
     assert look(database) == ("current", [])
+    assert SqlAlchemyStore(database, "/nowhere").get_experiment("0").name == "Default"
+
+
+def test_killed_while_it_makes_the_tables_the_next_one_makes_them(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "legion.stack.database"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
+    )
+    with process:
+        for _ in range(6000):
+            # Half-way: some of the tables are there.
+            if any(part.stat().st_size > 100_000 for part in tmp_path.glob(".mlflow.db.*.part")):
+                break
+            time.sleep(0.01)
+        process.kill()
+        assert process.stdout is not None
+        assert b'"state"' not in process.stdout.read()
+    assert look(uri)[0] == "made"
+    assert look(uri) == ("current", [])
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.store.db import utils
+
+    make(f"sqlite:///{tmp_path}/mlflow.db", older=True)
+    before = (tmp_path / "mlflow.db").read_bytes()
+    upgrade = utils._upgrade_db
+
+    def fail(engine: object) -> None:
+        upgrade(engine)
+        raise RuntimeError("no space left\nand more")
+
+    monkeypatch.setattr(utils, "_upgrade_db", fail)
+    with pytest.raises(OutsideError, match=r"cannot be migrated \(no space left\); see"):
+        look(f"sqlite:///{tmp_path}/mlflow.db")
+    assert (tmp_path / "mlflow.db").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db"]
 
 
 def test_an_older_one_is_migrated_and_keeps_what_it_holds(database: str) -> None:
@@ -86,12 +130,11 @@ def test_an_older_one_is_migrated_and_keeps_what_it_holds(database: str) -> None
     assert SqlAlchemyStore(database, "/nowhere").get_experiment_by_name("kept").experiment_id == "7"
 
 
-def test_sqlite_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+def test_the_sqlite_file_from_before_is_kept(tmp_path: Path) -> None:
     older = make(f"sqlite:///{tmp_path}/mlflow.db", older=True)
     _, said = look(f"sqlite:///{tmp_path}/mlflow.db")
-    backup = tmp_path / f"mlflow.db.schema-{older}"
-    assert said[0] == f"the database is copied to {backup}"
-    with closing(sqlite3.connect(backup)) as connection:
+    assert said[-1].endswith(f"kept beside it as .schema-{older}")
+    with closing(sqlite3.connect(tmp_path / f"mlflow.db.schema-{older}")) as connection:
         assert connection.execute("select version_num from alembic_version").fetchall() == [(older,)]
 
 
@@ -143,7 +186,7 @@ def test_an_address_that_is_none(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "code", "verdict"),
     [
-        ("sqlite:///{}/new.db", 0, {"state": "new"}),
+        ("sqlite:///{}/new.db", 0, {"state": "made"}),
         ("nonsense", 1, {"kind": "refused"}),
         ("sqlite:////proc/x/y", 1, {}),
     ],

@@ -111,3 +111,10 @@ def test_a_missing_library_is_named_by_its_extra(
     monkeypatch.setattr(plans.importlib.util, "find_spec", lambda name: None if name == missing else find(name))
     with pytest.raises(MissingExtraError, match=r"legion-ml\[team\]"):
         plan(tmp_path, **wishes)
+
+
+def test_the_page_shows_the_request_that_is_tested() -> None:
+    from test_team_stack import CURL_BODY
+
+    page = (Path(__file__).parents[2] / "docs" / "team-stack.md").read_text()
+    assert f"--data '{CURL_BODY}' http://127.0.0.1:5001/models/wine/invocations" in page

@@ -1,4 +1,4 @@
-"""MLflow's database before its server starts: new, current, older (then migrated), or newer than this MLflow (refused).
+"""MLflow's database before its server starts: empty, current, older (then migrated), or too new (then refused).
 
 Opening it takes MLflow's own code, which takes seconds and memory, so `legion up` does it in a process that ends:
 
@@ -16,8 +16,8 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from legion.artifact.durable import new_file
 from legion.environment.redaction import redacted
 from legion.errors import LegionError, MissingExtraError, OutsideError, RefusedError
 
-State = Literal["new", "current", "migrated"]
+State = Literal["made", "current", "migrated"]
 Kind = Literal["refused", "outside", "extra"]
 Say = Callable[[str], None]
 
@@ -48,16 +48,55 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def prepare(uri: str, say: Say) -> State:
-    """Make the database at this SQLAlchemy address fit for the installed MLflow.
+    """Make the database at this SQLAlchemy address fit for the installed MLflow, by MLflow's own code.
 
-    An empty one is left to MLflow's server, which makes its tables; an older one is migrated by MLflow's own code.
-    Raises RefusedError, with nothing changed, for a schema that this MLflow does not know and for a database of another
-    program, OutsideError where it cannot be reached, MissingExtraError where its driver is not installed.
+    An empty one gets MLflow's tables, an older one is migrated. Killed on the way, an SQLite file is as it was before,
+    and so is PostgreSQL, which does each in a transaction. Raises RefusedError, with nothing changed, for a schema
+    that this MLflow does not know and for a database of another program, OutsideError where it cannot be reached,
+    MissingExtraError where its driver is not installed.
     """
     import sqlalchemy  # noqa: PLC0415
     from mlflow.store.db import utils  # noqa: PLC0415
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    shown = redacted(uri)
+    try:
+        with _engine(uri) as engine:
+            tables = set(sqlalchemy.inspect(engine).get_table_names())
+            found = utils._get_schema_version(engine) if tables >= _MLFLOWS else None
+        if all(table.startswith("alembic_") for table in tables):
+            say("the database is empty: making MLflow's tables …")
+            with _rewritten(uri) as changed, _engine(changed) as engine:
+                utils._initialize_tables(engine)
+            return "made"
+        latest = _checked(shown, tables, found)
+        if found == latest:
+            return "current"
+        say(f"migrating the database from schema {found or 'none'} to {latest} of MLflow {version('mlflow')} …")
+        with _rewritten(uri, kept=f"schema-{found or 'none'}") as changed, _engine(changed) as engine:
+            utils._upgrade_db(engine)
+    except LegionError:
+        raise
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise OutsideError(
+            f"the database {shown} cannot be used ({_reason(error)}); check that it is there and its address"
+        ) from None
+    except Exception as error:  # Migrations are code of their own and raise anything.
+        raise OutsideError(
+            f"the database {shown} cannot be migrated ({_reason(error)}); see `mlflow db upgrade`"
+        ) from error
+    before = (
+        "" if sqlite_path(uri) is None else f"; the file from before is kept beside it as .schema-{found or 'none'}"
+    )
+    say(f"the database is migrated{before}")
+    return "migrated"
+
+
+@contextmanager
+def _engine(uri: str) -> Iterator[Any]:
+    import sqlalchemy  # noqa: PLC0415
+    from mlflow.store.db import utils  # noqa: PLC0415
+
     try:
         engine = utils.create_sqlalchemy_engine(uri)
     except ModuleNotFoundError as error:
@@ -65,48 +104,47 @@ def prepare(uri: str, say: Say) -> State:
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError):
         raise RefusedError(f"{redacted(uri)} is no address of a database that MLflow can use") from None
     try:
-        with engine.connect():
-            pass
-        return _fitted(engine, uri, say)
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise OutsideError(
-            f"the database {redacted(uri)} cannot be used ({_reason(error)}); check that it is there and its address"
-        ) from None
+        yield engine
     finally:
         engine.dispose()
 
 
-def _fitted(engine: Any, uri: str, say: Say) -> State:
-    import sqlalchemy  # noqa: PLC0415
+def _checked(shown: str, tables: set[str], found: str | None) -> str:
+    """The schema that the installed MLflow wants. Raises RefusedError for a database that is not its to migrate."""
     from mlflow.store.db import utils  # noqa: PLC0415
 
-    shown = redacted(uri)
-    tables = set(sqlalchemy.inspect(engine).get_table_names())
-    if all(table.startswith("alembic_") for table in tables):
-        return "new"
+    latest: str = utils._get_latest_schema_revision()
     if not tables >= _MLFLOWS:
         raise RefusedError(f"the database {shown} holds tables of another program; name one that is empty")
-    latest, found = utils._get_latest_schema_revision(), utils._get_schema_version(engine)
-    if found == latest:
-        return "current"
     if found is not None and found not in _known_revisions():
         raise RefusedError(
             f"the database {shown} was made by a newer MLflow than {version('mlflow')} (its schema is {found}, "
             f"this one knows {latest}); install that MLflow, or name another database"
         )
-    backup = _backed_up(uri, found)
-    if backup is not None:
-        say(f"the database is copied to {backup}")
-    say(f"migrating the database from schema {found or 'none'} to {latest} of MLflow {version('mlflow')} …")
-    try:
-        utils._upgrade_db(engine)
-    except Exception as error:  # Migrations are code of their own and raise anything.
-        hint = f"; the copy from before is {backup}" if backup else ""
-        raise OutsideError(
-            f"the database {shown} could not be migrated ({_reason(error)}){hint}; see `mlflow db upgrade`"
-        ) from error
-    say(f"the database is migrated to schema {latest}")
-    return "migrated"
+    return latest
+
+
+@contextmanager
+def _rewritten(uri: str, *, kept: str | None = None) -> Iterator[str]:
+    """The address to change the database at. An SQLite file is changed as a copy, which takes its place at the end.
+
+    SQLite commits each change of a table by itself, so a killed migration could never be taken up again. The
+    file from before stays beside it under the suffix `kept`.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        yield uri
+        return
+    real = path.resolve()
+    with new_file(real) as file:
+        if kept is not None:
+            with closing(sqlite3.connect(real)) as source, closing(sqlite3.connect(file.name)) as target:
+                source.backup(target)
+        yield uri.replace(f":///{path}", f":///{file.name}", 1)
+        if kept is not None:
+            backup = real.with_name(f"{real.name}.{kept}")
+            backup.unlink(missing_ok=True)
+            backup.hardlink_to(real)
 
 
 def _known_revisions() -> set[str]:
@@ -115,21 +153,6 @@ def _known_revisions() -> set[str]:
 
     script = ScriptDirectory.from_config(utils._get_alembic_config(db_url=""))
     return {revision.revision for revision in script.walk_revisions()}
-
-
-def _backed_up(uri: str, found: str | None) -> Path | None:
-    """Copy an SQLite database beside itself; others migrate in one transaction, or have backups of their own."""
-    path = sqlite_path(uri)
-    if path is None:
-        return None
-    backup = path.with_name(f"{path.name}.schema-{found or 'none'}")
-    with (
-        new_file(backup) as file,
-        closing(sqlite3.connect(path)) as source,
-        closing(sqlite3.connect(file.name)) as target,
-    ):
-        source.backup(target)
-    return backup
 
 
 def sqlite_path(uri: str) -> Path | None:
