@@ -49,6 +49,10 @@ def _checks() -> list[Check]:
         ),
         machine.package("mlflow", "mlflow", "train, pack, register, and models:/ and runs:/ references"),
         machine.tracking(os.environ.get("MLFLOW_TRACKING_URI")),
+        machine.package("boto3", "team", "artifacts in an S3-compatible store"),
+        machine.package(
+            "psycopg2", "team", "a PostgreSQL registry (legion up)", distributions=("psycopg2-binary", "psycopg2")
+        ),
         machine.package("pyarrow", "arrow", "predict from and to Parquet and Arrow files"),
         machine.program("git", ("git",), ("git", "git"), "train from a git address"),
         machine.program(

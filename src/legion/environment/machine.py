@@ -67,12 +67,14 @@ def uv() -> Check:
     return Check("uv", "ok", f"{answer.split()[1]} at {binary}", enables, necessary=True)
 
 
-def package(name: str, extra: str, enables: str) -> Check:
-    """An optional part of Legion, found without importing it."""
-    try:
-        return Check(name, "ok", version(name), enables)
-    except PackageNotFoundError:
-        return Check(name, "missing", "not installed", enables, f"pip install 'legion-ml[{extra}]'")
+def package(name: str, extra: str, enables: str, *, distributions: tuple[str, ...] = ()) -> Check:
+    """An optional part of Legion, found without importing it; `distributions` are what may bring it, if not `name`."""
+    for distribution in distributions or (name,):
+        try:
+            return Check(name, "ok", version(distribution), enables)
+        except PackageNotFoundError:
+            continue
+    return Check(name, "missing", "not installed", enables, f"pip install 'legion-ml[{extra}]'")
 
 
 def program(name: str, commands: tuple[str, ...], packages: tuple[str, str], enables: str) -> Check:
