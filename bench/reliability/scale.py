@@ -1,0 +1,25 @@
+"""How far a run goes: the whole proof, or its short form."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """Processes and threads that register, commands beside them; alias moves and when to take stock of them first;
+    seconds of load without the parts, of killing workers, of a model that hangs."""
+
+    processes: int = 8
+    threads: int = 8
+    commands: int = 4
+    moves: int = 100
+    early: int = 20
+    away: float = 5.0
+    killing: float = 30.0
+    hanging: float = 10.0
+
+
+FULL: Final = Scale()
+QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0)
