@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -114,7 +115,7 @@ def up(
 
     with _alone(plan.data):
         clean = _cleaner(plan.secrets)
-        supervisor = Supervisor(plan, say=lambda line: say(clean(line)), on_line=_log(clean))
+        supervisor = Supervisor(plan, say=_say(clean), on_line=_log(clean))
         asyncio.run(supervisor.run(on_ready))
 
 
@@ -159,12 +160,22 @@ def _cleaner(secrets: tuple[str, ...]) -> Callable[[str], str]:
     return clean
 
 
+def _say(clean: Callable[[str], str]) -> Callable[[str], None]:
+    def write(line: str) -> None:
+        # Where nobody reads the log any more, the stack goes on without one.
+        with suppress(OSError):
+            say(clean(line))
+
+    return write
+
+
 def _log(clean: Callable[[str], str]) -> Callable[[str, str], None]:
     coloured = sys.stderr.isatty()
 
     def write(name: str, line: str) -> None:
         prefix = f"{name:<{_WIDTH}} |"
-        click.echo(f"{click.style(prefix, fg=_COLOURS.get(name)) if coloured else prefix} {clean(line)}", err=True)
+        with suppress(OSError):
+            click.echo(f"{click.style(prefix, fg=_COLOURS.get(name)) if coloured else prefix} {clean(line)}", err=True)
 
     return write
 
@@ -197,7 +208,7 @@ def _summary(plan: Plan, token_file: Path, *, own_state: bool) -> list[str]:
     if plan.gateway_url != settings.DEFAULT_GATEWAY:
         lines.append(f"  export LEGION_GATEWAY={plan.gateway_url}")
     if own_state:
-        lines.append(f"  export LEGION_STATE={token_file.parent}")
+        lines.append(f"  export LEGION_STATE={shlex.quote(str(token_file.parent))}")
     lines += [
         "  legion train examples/wine -o wine.zip",
         "  legion register wine.zip --name wine --alias champion",

@@ -21,6 +21,8 @@ from legion.stack.database import Report
 from legion.stack.plan import Child, Plan
 from legion.stack.process import KeptProcess, answering
 
+# A closed terminal is an end like any other.
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DATABASE = ("-P", "-m", "legion.stack.database")
 _ERRORS: dict[str, type[LegionError]] = {"refused": RefusedError, "outside": OutsideError}
 # Seconds: until a child must have answered, until one that ends must be gone, what a migration may take at its end.
@@ -51,7 +53,7 @@ class Supervisor:
         self._hurry = asyncio.Event()
 
     async def run(self, on_ready: Callable[[dict[str, int]], None]) -> None:
-        """Until SIGTERM or SIGINT; `on_ready` is called once, with the children's process ids, when both answer.
+        """Until SIGTERM, SIGINT or SIGHUP; `on_ready` gets the children's process ids once, when both answer.
 
         Raises RefusedError for a database that may not be used, OutsideError for what does not start.
         """
@@ -68,12 +70,12 @@ class Supervisor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in _ENDING:
             loop.add_signal_handler(signum, self._stop)
         try:
             yield
         finally:
-            for signum in (signal.SIGTERM, signal.SIGINT):
+            for signum in _ENDING:
                 loop.remove_signal_handler(signum)
 
     def _stop(self) -> None:
