@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from legion.registry.contention import alone
 _NOISY = ("mlflow", "alembic", "git", "urllib3", "py.warnings")
 # Databases that this process has opened; MLflow makes a new one's tables when it is first opened.
 _opened: set[str] = set()
+_opening = threading.Lock()
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -52,11 +54,14 @@ def _opened_client() -> Any:
     """A client whose databases have their tables; a process makes them while the others wait, or two would fail."""
     import mlflow  # noqa: PLC0415
 
-    new = sorted({uri for uri in address() if _is_database(uri)} - _opened)
-    with ExitStack() as locks:
+    # MLflow fills its tables of stores on first use, and a second thread would find them half full.
+    with _opening, ExitStack() as locks:
+        new = sorted({uri for uri in address() if _is_database(uri)} - _opened)
         for uri in new:
             locks.enter_context(alone("database", uri))
         client = mlflow.MlflowClient()
+        # No public call makes the registry's half without asking it something.
+        getattr(client, "_get_registry_client", lambda: None)()
         if new:
             client.search_registered_models(max_results=1)
             client.search_experiments(max_results=1)

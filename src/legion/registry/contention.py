@@ -21,7 +21,7 @@ from typing import TypeVar
 from legion.artifact import durable
 
 # Seconds: the first pause, doubled each time up to the second number, and all tries together.
-_PAUSE, _LONGEST, _ALTOGETHER = 0.05, 2.0, 60.0
+_PAUSE, _LONGEST, _ALTOGETHER = 0.05, 2.0, 180.0
 # Two at once made the same next version number, table or alias; or the database was busy.
 _BUSY = (
     "database is locked",
@@ -56,9 +56,9 @@ def alone(*names: str) -> Iterator[None]:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """The call's result, tried again for up to a minute while the database is busy with others.
+    """The call's result, tried again for up to three minutes while the database is busy with others.
 
-    Only for calls that leave nothing behind when they fail. The last error is raised as it is.
+    Only for calls that leave nothing behind when they fail, or may be made twice. The last error is raised as it is.
     """
     end, pause = time.monotonic() + _ALTOGETHER, _PAUSE
     while True:

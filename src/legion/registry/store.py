@@ -247,7 +247,8 @@ def _upload(client: Any, artifact: Artifact, golden: str | None) -> tuple[Any, d
             lambda: client.create_logged_model(experiment, name=artifact.manifest.model.name, tags=marks)
         )
         try:
-            client.log_model_artifacts(logged.model_id, str(tree))
+            # Files that are there already are written again, the same.
+            patiently(lambda: client.log_model_artifacts(logged.model_id, str(tree)))
         except BaseException:
             client.finalize_logged_model(logged.model_id, "FAILED")
             raise
