@@ -23,6 +23,7 @@ MAX_FRAME = 2**32 - 1
 MLFLOW = 0
 LEGION = 1
 COLUMNS = 2
+OPEN_INFERENCE = 3
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -119,7 +119,7 @@ def test_the_command_line_serves_the_same(
 ) -> None:
     server = start_server(*(f"{name}={scoring_models[name]}" for name in SERVED), "--env", "local", wait=False)
     server.wait(180)
-    assert "native path" in server.log.read_text()
+    assert "lowered path" in server.log.read_text()
     client = Client("127.0.0.1", server.port)
     answers = {
         case.name: client.post(f"/models/{case.model}/invocations", case) for case in cases if case.model in SERVED

@@ -7,8 +7,10 @@ import http.client
 import json
 import socket
 import threading
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -150,9 +152,26 @@ def test_a_chunked_body_is_read(server):
     assert answer.json() == {"predictions": [{"sum": 3.0}]}
 
 
-def test_an_encoded_body_is_refused(server):
-    answer = server.post("/invocations", gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
-    assert answer.status_code == 415
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_a_compressed_body_is_read(server, compress):
+    body = json.dumps(rows((1, 2))).encode()
+    headers = {"content-encoding": "gzip" if compress is gzip.compress else "deflate"}
+    assert server.post("/invocations", compress(body), headers=headers).json() == {"predictions": [{"sum": 3.0}]}
+    halves = gzip.compress(body[:9]) + gzip.compress(body[9:])
+    assert server.post("/invocations", halves, headers={"content-encoding": "gzip"}).status_code == 200
+    assert server.post("/invocations", compress(body)[:-9], headers=headers).status_code == 400
+    assert server.post("/invocations", body, headers=headers).status_code == 400
+    assert server.post("/invocations", body, headers={"content-encoding": "br"}).status_code == 415
+
+
+def test_a_bomb_is_refused_while_it_is_inflated(server):
+    bomb = gzip.compress(bytes(200 * 1024 * 1024))
+    assert len(bomb) < 1024 * 1024
+    memory = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+    assert server.post("/invocations", bomb, headers={"content-encoding": "gzip"}).status_code == 413
+    after = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+    assert (int(after) - int(memory)) * 4096 < 16 * 1024 * 1024
+    assert server.post("/invocations", rows((1, 2))).status_code == 200
 
 
 def test_content_types(server):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from pandas._libs.parsers import STR_NA_VALUES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,8 @@ def values(table: Table) -> list[list[Any]]:
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=6).filter(
-    lambda text: text not in ("NA", "nan", "NaN", "null", "NULL", "None", "N/A", "n/a")
+    # What pandas.read_csv documents as missing.
+    lambda text: text.strip() not in STR_NA_VALUES
 )
 
 

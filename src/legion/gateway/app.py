@@ -6,11 +6,13 @@ A plain ASGI callable in front of the control routes, so that a prediction passe
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from legion import wire
 from legion.gateway.deployment import Deployment
+from legion.gateway.encoding import inflated
 from legion.gateway.exchange import Exchange, too_large
 from legion.gateway.pending import Crashed, Left, Receive, TooLate
 from legion.gateway.pool import QueueFull
@@ -22,6 +24,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Route = tuple[Deployment, int]
 
 _PATHS = (("/invocations", wire.MLFLOW), ("/api/model/invoke", wire.LEGION))
+_INFER = re.compile(r"/v2/models/([A-Za-z0-9_-]{1,63})/versions/([A-Za-z0-9._-]{1,140})/infer")
 
 
 class Gateway:
@@ -50,11 +53,22 @@ class Gateway:
                 routes[f"/models/{deployment.name}{path}"] = (deployment, protocol)
                 if len(self._deployments) == 1:
                     routes[path] = (deployment, protocol)
+            routes[f"/v2/models/{deployment.name}/infer"] = (deployment, wire.OPEN_INFERENCE)
         self._routes = routes
 
     def route(self, scope: Scope) -> Route | None:
         """The model that this request is a prediction of, and the protocol it speaks."""
-        return self._routes.get(scope["path"]) if scope["method"] == "POST" else None
+        if scope["method"] != "POST":
+            return None
+        path = scope["path"]
+        route = self._routes.get(path)
+        if route is None and path.startswith("/v2/"):
+            # A version by name is rare, and which there are changes with every swap.
+            found = _INFER.fullmatch(path)
+            route = self._routes.get(f"/v2/models/{found[1]}/infer") if found else None
+            if route is not None and found is not None and not route[0].has(found[2]):
+                return None
+        return route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
@@ -68,8 +82,11 @@ class Gateway:
 async def _predict(exchange: Exchange, receive: Receive, send: Send) -> None:
     settled: wire.Reply | BaseException
     try:
+        exchange.check()
         limits = exchange.deployment.limits
         body = await _read(receive, exchange.length, limits.max_body, limits.timeout)
+        if exchange.encoding is not None:
+            body = await asyncio.to_thread(inflated, body, limits.max_body)
         settled = await exchange.submit(body, receive).future
     except (Left, Refusal, QueueFull, TooLate, Crashed) as reason:
         settled = reason

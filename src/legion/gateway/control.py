@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from legion.gateway import openapi
 from legion.gateway.deployment import Deployment
 from legion.gateway.metrics import Metrics
+from legion.gateway.open_inference import OpenInferenceControl
 
 Deployments = Callable[[], list[Deployment]]
 
@@ -60,6 +61,7 @@ class Control:
 
     def app(self) -> Starlette:
         """The ASGI application."""
+        inference = OpenInferenceControl(self._deployments)
         own = [
             Route("/ping", self.ping),
             Route("/health", self.ping),
@@ -75,6 +77,8 @@ class Control:
             Route("/metrics", self.metrics),
             Mount("/docs/assets", StaticFiles(packages=[_ASSETS])),
             Mount("/models/{name}", routes=own),
+            Route("/v2", inference.server),
+            Mount("/v2", app=inference.app()),
             *self._admin,
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: self.fault})

@@ -66,6 +66,10 @@ class Deployment:
         """Every variant's release that there is."""
         return [variant.release for variant in self.variants if variant.release is not None]
 
+    def has(self, version: str) -> bool:
+        """Whether this version, by the artifact's or the registry's number, is the only one that answers."""
+        return bool(self.releases) and all(version in release.versions for release in self.releases)
+
     @property
     def ready(self) -> bool:
         """Whether every variant that has a release has a worker to answer, and one has."""

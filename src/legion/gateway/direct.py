@@ -65,12 +65,16 @@ class DirectProtocol(HttpToolsProtocol):
             if cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing():
                 super()._start_asgi_task(cycle, app)
             else:
-                self._predict(cycle)
+                self._predict(cycle, app)
 
-    def _predict(self, cycle: Any) -> None:
+    def _predict(self, cycle: Any, app: Any) -> None:
         route = self.gateway.route(cycle.scope)
         assert route is not None
         exchange = Exchange(cycle.scope["headers"], *route)
+        if exchange.encoding is not None:
+            # Inflating takes its time.
+            super()._start_asgi_task(cycle, app)
+            return
         try:
             pending = exchange.submit(bytes(cycle.body), None)
         except (Refusal, QueueFull) as reason:

@@ -9,6 +9,7 @@ import itertools
 import secrets
 
 from legion import wire
+from legion.gateway import encoding
 from legion.gateway.deployment import Deployment
 from legion.gateway.pending import Crashed, Left, Pending, Receive, TooLate
 from legion.gateway.pool import QueueFull
@@ -18,6 +19,7 @@ from legion.gateway.release import Release
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
+_BINARY = "application/octet-stream"
 _JSON = (b"content-type", b"application/json")
 # Made ids are unique to this process and count up.
 _PREFIX = secrets.token_hex(6).encode()
@@ -29,6 +31,15 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, f"the body is over the limit of {limit} bytes; send fewer rows at a time")
 
 
+def _content_headers(content_type: str) -> Headers:
+    """The content type, and what it says of binary data as the header that the protocol has for it."""
+    kind, _, parameter = content_type.partition(";")
+    if kind != _BINARY:
+        return [(b"content-type", content_type.encode())]
+    name, _, value = parameter.partition("=")
+    return [(b"content-type", kind.encode()), (name.encode(), value.encode())]
+
+
 class Exchange:
     """Made from a request's headers; `submit` with the body, then `answer` when that is settled."""
 
@@ -37,6 +48,7 @@ class Exchange:
         "content_type",
         "deployment",
         "encoding",
+        "gzips",
         "headers",
         "length",
         "pending",
@@ -54,6 +66,7 @@ class Exchange:
         self.pending: Pending | None = None
         self.content_type: str | None = None  # plain JSON
         self.encoding: str | None = None
+        self.gzips = False
         self.length = -1
         self.request_id = b""
         for name, value in headers:
@@ -65,17 +78,30 @@ class Exchange:
             elif name in (b"x-request-id", b"request-id"):
                 self.request_id = value
             elif name == b"content-encoding" and value.lower() != b"identity":
-                self.encoding = value.decode("latin-1")[:40]
+                self.encoding = value.decode("latin-1").lower()[:40]
+        if protocol == wire.OPEN_INFERENCE:
+            self._read_tensor_headers()
         if not self.request_id or len(self.request_id) > 128:
             self.request_id = b"%b-%x" % (_PREFIX, next(_count))
+
+    def _read_tensor_headers(self) -> None:
+        """Where a body's JSON ends and its binary data begins; whether the caller takes gzip."""
+        for name, value in self.headers:
+            if name == b"inference-header-content-length":
+                self.content_type = f"{_BINARY};{name.decode()}={value.decode('latin-1')}"
+            elif name == b"accept-encoding":
+                self.gzips = b"gzip" in value
+
+    def check(self) -> None:
+        """Raise Refusal for an encoding that is not read."""
+        if self.encoding is not None and self.encoding not in encoding.KNOWN:
+            raise Refusal(415, f"the content encoding {self.encoding!r} is not read here; send the body as it is")
 
     def submit(self, body: bytes, receive: Receive | None) -> Pending:
         """Choose a release and queue the body, in one go: no swap comes between. Raises Refusal or QueueFull."""
         limit = self.deployment.limits.max_body
         if len(body) > limit:
             raise too_large(limit)
-        if self.encoding is not None:
-            raise Refusal(415, f"the content encoding {self.encoding!r} is not read here; send the body as it is")
         self.release = release = self.deployment.choose(self.headers)
         if release is None:
             raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment", 1)
@@ -90,8 +116,12 @@ class Exchange:
         if isinstance(settled, wire.Reply):
             meter.rows += settled.rows
             status, body = settled.status, settled.body
-            kind = _JSON if settled.content_type is None else (b"content-type", settled.content_type.encode())
-            headers = [kind, self._timing(settled)]
+            headers = [_JSON, self._timing(settled)]
+            if settled.content_type is not None:
+                headers[:1] = _content_headers(settled.content_type)
+            if self.gzips and (smaller := encoding.deflated(body)) is not None:
+                body = smaller
+                headers.append((b"content-encoding", b"gzip"))
         elif isinstance(settled, Left):
             meter.answer(499, seconds)
             return None

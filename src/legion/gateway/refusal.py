@@ -52,5 +52,7 @@ class Refusal(Exception):
         """The error object of the protocol."""
         if protocol == wire.LEGION:
             return msgspec.json.encode({"message": self.message})
+        if protocol == wire.OPEN_INFERENCE:
+            return msgspec.json.encode({"error": self.message})
         code = _CODES.get(self.status, "INTERNAL_ERROR")
         return msgspec.json.encode({"error_code": code, "message": self.message, "stack_trace": ""})

@@ -21,6 +21,9 @@ class Release:
         self.meter = Meter()
         self.pool = Pool(plan, Path(delivery.python), replicas=replicas, limits=limits, meter=self.meter)
         self.since: datetime | None = None
+        registered = delivery.registered
+        # What it is called by those who ask for a version.
+        self.versions = (plan.version,) if registered is None else (plan.version, registered.version)
         # Names and versions are checked to be plain ASCII when the manifest is read.
         self.headers = ((b"model-name", plan.name.encode()), (b"model-version", plan.version.encode()))
 

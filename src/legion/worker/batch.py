@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from time import perf_counter_ns
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
+
+import msgspec
 
 from legion import wire
 from legion.errors import InputError
@@ -18,6 +20,7 @@ from legion.wire import Call, Reply
 from legion.worker.codecs.columns import Columns
 from legion.worker.codecs.invocations import Invocations
 from legion.worker.codecs.legion import LegionRest
+from legion.worker.codecs.oip import OpenInference
 from legion.worker.codecs.request import Codec, Request
 
 _logger = logging.getLogger("legion.worker")
@@ -36,16 +39,18 @@ class _Job:
 
 
 class Answerer:
-    """Answers batches for one model; `merges` only where merging was proven."""
+    """Answers batches for one model; `merges` only where merging was proven. `name` and `version` go into answers."""
 
-    def __init__(self, model: Model, *, merges: bool) -> None:
+    def __init__(self, model: Model, *, merges: bool, name: str = "", version: str = "") -> None:
         self._model = model
         self.merges = merges
         self.whole = model.mode == "whole"
+        self.open_inference = OpenInference(model, name, version)
         self.codecs: Dict[int, Codec] = {
             wire.MLFLOW: Invocations(model),
             wire.LEGION: LegionRest(model),
             wire.COLUMNS: Columns(model),
+            wire.OPEN_INFERENCE: self.open_inference,
         }
 
     def answer(self, calls: List[Call]) -> List[Reply]:
@@ -109,7 +114,7 @@ class Answerer:
 
     def _alone(self, job: _Job) -> None:
         assert job.request is not None
-        table, params = job.request
+        table, params = job.request.table, job.request.params
         try:
             items = result.items_of(self._model.predict(table, params))
             # A model that answers with something else than rows (a string, one dict) is taken at its word.
@@ -123,7 +128,8 @@ class Answerer:
     def _encode(self, job: _Job) -> Reply:
         assert job.request is not None
         try:
-            return Reply(200, job.codec.encode(job.items), None, job.request.table.n)
+            body, content_type = job.codec.encode(job.items, job.request.wanted)
+            return Reply(200, body, content_type, job.request.table.n)
         except Exception as error:
             return self._failed(job.codec, error)
 
@@ -137,17 +143,30 @@ class Answerer:
 
     def _whole(self, call: Call) -> Reply:
         start = perf_counter_ns()
-        codec = self.codecs[wire.MLFLOW]
-        if call.protocol != wire.MLFLOW:
-            refusal = InputError("this model is called by POST /invocations only: its signature is no table")
-            return Reply(*self.codecs[call.protocol].refuse(refusal))
+        codec = self.codecs[call.protocol]
+        if call.protocol not in (wire.MLFLOW, wire.OPEN_INFERENCE):
+            refusal = InputError("this model's signature is no table; call it by /invocations or /v2/models/NAME/infer")
+            return Reply(*codec.refuse(refusal))
         try:
-            status, body, content_type = self._model.invoke(call.body, call.content_type)
+            if call.protocol == wire.OPEN_INFERENCE:
+                status, body, kind = self._infer_whole(call)
+            else:
+                status, body, kind = self._model.invoke(call.body, call.content_type)
         except BaseException as error:
             _stop_if_asked(error)
             return self._failed(codec, error)
-        kind = None if content_type == "application/json" else content_type
+        kind = None if kind == "application/json" else kind
         return Reply(status, body, kind, predict_us=(perf_counter_ns() - start) // 1000)
+
+    def _infer_whole(self, call: Call) -> Tuple[int, bytes, Optional[str]]:
+        """Tensors to a model that reads MLflow's bodies only, and back."""
+        codec = self.open_inference
+        inputs, wanted = codec.read(call)
+        status, body, _ = self._model.invoke(codec.invocation(inputs), None)
+        answer = msgspec.json.decode(body)
+        if status != 200:
+            return (*codec.refuse(InputError(str(answer.get("message", "the model refused the request")))), None)
+        return (200, *codec.encode(answer["predictions"], wanted))
 
 
 def _mergeable(job: _Job, first: _Job) -> bool:

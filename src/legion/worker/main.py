@@ -87,7 +87,7 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
         traceback.print_exc()
         channel.send(wire.Report(error=f"loading the model raised {type(error).__name__}: {error}"))
         return None
-    answerer = Answerer(proven.model, merges=proven.merges)
+    answerer = Answerer(proven.model, merges=proven.merges, name=plan.name, version=plan.version)
     channel.send(proven.report)
     # What is loaded stays; the collector need not look at it again.
     gc.freeze()

@@ -117,10 +117,10 @@ class Invocations:
         # Where parameters are declared, none of them means the defaults, however it is said.
         return None if not params and self._model.signature.params is not None else params
 
-    def encode(self, items: Any) -> bytes:
+    def encode(self, items: Any, wanted: Any = None) -> Tuple[bytes, Optional[str]]:
         """`{"predictions": …}`."""
         own = self._model.encode({"predictions": items})
-        return result.predictions(items) if own is None else own
+        return result.predictions(items) if own is None else own, None
 
     def refuse(self, error: Exception) -> Tuple[int, bytes]:
         """MLflow's error object; the trace stays in the log."""

@@ -54,15 +54,14 @@ class LegionRest:
             raise InputError(f"unknown field {unknown[0][:60]!r}; send 'columns' and 'data'", kind="syntax")
         return Request(self._rows.split(document.get("columns"), document["data"]))
 
-    def encode(self, items: Any) -> bytes:
+    def encode(self, items: Any, wanted: Any = None) -> Tuple[bytes, Optional[str]]:
         """The matrix and its column names, or the objects."""
-        if self._objects:
-            own = self._model.encode(items)
-            return result.to_json(items) if own is None else own
-        matrix, names = result.matrix_of(items, self._outputs)
-        document = {"prediction": matrix, "columns": names}
+        document = items
+        if not self._objects:
+            matrix, names = result.matrix_of(items, self._outputs)
+            document = {"prediction": matrix, "columns": names}
         own = self._model.encode(document)
-        return result.to_json(document) if own is None else own
+        return result.to_json(document) if own is None else own, None
 
     def refuse(self, error: Exception) -> Tuple[int, bytes]:
         """400 for what cannot be read, 415 for the media type, 422 for what does not fit the signature."""

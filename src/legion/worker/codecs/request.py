@@ -14,10 +14,11 @@ Reader = Union[RowReader, FreeReader]
 
 
 class Request(NamedTuple):
-    """A body that was read. `params` is None where the request has none."""
+    """A body that was read. `params` is None where the request has none; `wanted` is what its codec has to remember."""
 
     table: Table
     params: Optional[Dict[str, Any]] = None
+    wanted: Any = None
 
 
 class Codec(Protocol):
@@ -26,8 +27,11 @@ class Codec(Protocol):
     def decode(self, call: Call) -> Request:
         """Read a body. Raises InputError."""
 
-    def encode(self, items: Any) -> bytes:
-        """The answer's body for one request's items. Raises TypeError for what JSON cannot hold."""
+    def encode(self, items: Any, wanted: Any) -> Tuple[bytes, Optional[str]]:
+        """The answer's body for one request's items, and its content type where that is not JSON.
+
+        Raises TypeError for what cannot be encoded, InputError for an answer that was asked for and is not there.
+        """
 
     def refuse(self, error: Exception) -> Tuple[int, bytes]:
         """Status and body for a request that was refused, or whose prediction raised."""
