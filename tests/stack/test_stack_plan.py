@@ -25,6 +25,17 @@ def test_by_default_all_is_kept_under_the_data_folder(tmp_path: Path) -> None:
     assert not made.direct
 
 
+def test_on_every_address_others_are_told_the_machines_name(tmp_path: Path) -> None:
+    import socket
+
+    everywhere = Wish("0.0.0.0", 5000, 5001, tmp_path / "stack", tmp_path)
+    made = plans.plan(everywhere, {})
+    assert made.for_others == f"http://{socket.gethostname().lower()}:5000"
+    assert made.tracking_uri == "http://127.0.0.1:5000"
+    assert made.gateway.health == "http://127.0.0.1:5001/health"
+    assert plan(tmp_path).for_others is None
+
+
 def test_a_password_is_in_no_command_nor_in_what_is_shown(tmp_path: Path) -> None:
     uri = "postgresql://legion:p%40ss-word@db.example/mlflow"
     made = plan(tmp_path, {"AWS_SECRET_ACCESS_KEY": "aws-secret"}, backend_store_uri=uri)

@@ -54,7 +54,7 @@ def stand_in(name, port, rest):
 
 uri = f"sqlite:///{folder}/mlflow.db"
 one, two = stand_in("mlflow", mlflow_port, mlflow), stand_in("gateway", gateway_port, gateway)
-plan = Plan(one, two, "http://mlflow", "http://gateway", uri, uri, folder, False, Path(folder))
+plan = Plan(one, two, "http://mlflow", "http://gateway", None, uri, uri, folder, False, Path(folder))
 
 def say(line):
     print(line, flush=True)

@@ -183,6 +183,7 @@ def _log(clean: Callable[[str], str]) -> Callable[[str, str], None]:
 def _report(plan: Plan) -> dict[str, object]:
     return {
         "tracking_uri": plan.tracking_uri,
+        "for_others": plan.for_others,
         "gateway": plan.gateway_url,
         "database": plan.database,
         "artifacts": plan.artifacts,
@@ -196,7 +197,7 @@ def _summary(plan: Plan, token_file: Path, *, own_state: bool) -> list[str]:
     how = "read and written by clients directly" if plan.direct else "served by MLflow"
     lines = [
         "ready",
-        f"  MLflow       {plan.tracking_uri}",
+        f"  MLflow       {plan.tracking_uri}{f', for others {plan.for_others}' if plan.for_others else ''}",
         f"  gateway      {plan.gateway_url}, docs page at {plan.gateway_url}/docs",
         f"  database     {plan.database}",
         f"  artifacts    {plan.artifacts}, {how}",

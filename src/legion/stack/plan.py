@@ -63,12 +63,17 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Everything that is to be started, and where it will be. `database` and `artifacts` are fit to be shown."""
+    """Everything that is to be started, and where it will be.
+
+    `for_others` is MLflow's address for other machines, where that is another one; `database` and `artifacts` are fit
+    to be shown.
+    """
 
     mlflow: Child
     gateway: Child
     tracking_uri: str
     gateway_url: str
+    for_others: str | None
     database_uri: str
     database: str
     artifacts: str
@@ -137,6 +142,7 @@ def plan(wish: Wish, environ: Mapping[str, str]) -> Plan:
         gateway=gateway,
         tracking_uri=tracking_uri,
         gateway_url=gateway_url,
+        for_others=f"http://{outward}:{wish.port}" if (outward := security.outward_host(wish.host)) else None,
         database_uri=uri,
         database=redacted(wish.backend_store_uri or uri),
         artifacts=redacted(root or destination),

@@ -28,6 +28,11 @@ def local_host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, shown_host(host))  # noqa: S104
 
 
+def outward_host(host: str) -> str | None:
+    """What others call this machine, where a server listens on every address of it; else None."""
+    return _own_names()[0] if host in _EVERYWHERE else None
+
+
 def allowed_hosts(host: str, port: int, further: Sequence[str] = ()) -> tuple[str, ...]:
     """The Host headers that a server listening there answers to; `further` are names a proxy or a colleague uses.
 
