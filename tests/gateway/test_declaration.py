@@ -78,7 +78,7 @@ variants:
   - just text
 sticky: cookie:id
 limits: {max_body: big, queue: 0, timeout: 0s, depth: 3}
-workers: {replicas: 1.5, env: docker, keep_warm: soon}
+workers: {replicas: 1.5, env: venv, keep_warm: soon}
 shadow: [{name: next, model: "models:/wine/7"}]
 follow: never
 nmae: x

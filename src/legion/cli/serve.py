@@ -36,7 +36,7 @@ _DEPLOYMENT = (".yaml", ".yml")
 @click.option("-w", "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes a model.")
 @click.option(
     "--env",
-    type=click.Choice(("auto", "local", "uv", "conda")),
+    type=click.Choice(("auto", "local", "uv", "conda", "docker")),
     default="auto",
     show_default=True,
     help="Where the model's environment comes from.",

@@ -25,7 +25,7 @@ from legion.toolchain.project import run_project
 @click.argument("project")
 @click.option("-e", "--entry-point", default="main", show_default=True, help="The MLproject's entry point.")
 @click.option("-P", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
-@click.option("--env", default="auto", show_default=True, help="Where it runs: auto, local, uv or conda.")
+@click.option("--env", default="auto", show_default=True, help="Where it runs: auto, local, uv, conda or docker.")
 @click.option("--git-version", help="Branch, tag or commit of a git project.")
 @click.option("--experiment-name", help="The experiment to record the run in.")
 @click.option("--model", help="Which of the run's models, where it logs several.")

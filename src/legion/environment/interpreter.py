@@ -27,6 +27,8 @@ def interpreter(spec: EnvironmentSpec, mode: str, *, cache: Path, say: Say) -> P
     and EnvironmentBuildError where there is no such environment.
     """
     way = MODES.get(mode)
+    if mode == "docker":
+        raise UsageError(f"--env docker is for what names an image, and this does not; use one of {', '.join(MODES)}")
     if way is None:
         raise UsageError(f"--env {mode} is no way to get an environment; use one of {', '.join(MODES)}")
     return way(spec, cache, say)

@@ -31,7 +31,7 @@ _HEADER = re.compile(r"header:([A-Za-z0-9-]{1,64})")
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h)?")
 _BYTES = re.compile(r"(\d{1,12})\s*(B|KiB|MiB|GiB)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
-_ENVS = ("auto", "local", "uv", "conda")
+_ENVS = ("auto", "local", "uv", "conda", "docker")
 
 
 class VariantDeclaration(msgspec.Struct, frozen=True):

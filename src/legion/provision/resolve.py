@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from legion import wire
 from legion.artifact import golden, manifest
 from legion.artifact.archive import cached, open_artifact, unpacked
 from legion.artifact.plan import GOLDEN, plan_for
+from legion.environment import docker
 from legion.environment.interpreter import interpreter
 from legion.environment.spec import read_spec
 from legion.errors import UsageError
@@ -76,12 +79,23 @@ def _from_folder(folder: Path, digest: str | None, *, env: str, cache: Path, say
             f"{described.model.name} is a {described.binaries.type} model; only python models are served yet"
         )
     if described.binaries.dependencies == "docker":
-        raise UsageError(
-            f"{described.model.name} has docker dependencies, which are not served yet; pack it with conda"
-        )
-    spec = read_spec(folder, described.binaries.conda_path)
-    python = interpreter(spec, env, cache=cache, say=say)
+        python = _contained(described, folder, env=env, cache=cache, say=say)
+    else:
+        python = interpreter(read_spec(folder, described.binaries.conda_path), env, cache=cache, say=say)
     return Resolved(plan_for(folder.absolute(), described), python, _example(folder), digest)
+
+
+def _contained(described: manifest.Manifest, folder: Path, *, env: str, cache: Path, say: Say) -> Path:
+    """What stands for the interpreter in the model's image."""
+    if env == "local":
+        return Path(sys.executable)
+    name = described.model.name
+    if env not in ("auto", "docker"):
+        raise UsageError(f"{name} runs in an image, so --env {env} cannot give its environment; use auto or local")
+    image = described.binaries.further.get("image")
+    if image is None:
+        raise UsageError(f"{name} has docker dependencies and names no image; write binaries.image in its manifest")
+    return docker.launcher(docker.checked_image(image), folder, cache=cache, say=say, environ=os.environ)
 
 
 def _manifest_in(folder: Path) -> Path | None:
