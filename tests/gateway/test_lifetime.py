@@ -100,6 +100,13 @@ def test_not_ready_before_the_model_is_warm_and_early_requests_wait(start_server
     assert requests.get(server.url + "/ping", timeout=10).status_code == 200
 
 
+def test_the_flags_of_mlflow_models_serve_mean_the_same(start_server, gppi_folder):
+    folder = gppi_folder(source())
+    server = start_server("-m", folder, "--env-manager", "local", "-h", "127.0.0.1", "-t", "30", "-w", "2")
+    assert server.post("/invocations", row(2)).json() == {"predictions": [[2.0]]}
+    assert len(server.workers()) == 2
+
+
 def test_sigterm_drains_and_ends_with_0(start_server, gppi_folder):
     server = start_server(gppi_folder(source(predict="time.sleep(0.3)")), "--env", "local")
     answers = []

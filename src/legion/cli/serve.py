@@ -26,11 +26,16 @@ from legion.reference import parse
 
 # What a registered model may be called and a path may not hold.
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
+# What `mlflow models serve` calls its environment managers → where the environment comes from here.
+_MANAGERS = {"local": "local", "virtualenv": "uv", "uv": "uv", "conda": "conda"}
 _DEPLOYMENT = (".yaml", ".yml")
 
 
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1)
+@click.option(
+    "-m", "--model-uri", "more", metavar="MODEL", multiple=True, help="A MODEL, as mlflow models serve takes it."
+)
 @click.option("-h", "--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("-p", "--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
 @click.option("-w", "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes a model.")
@@ -40,6 +45,12 @@ _DEPLOYMENT = (".yaml", ".yml")
     default="auto",
     show_default=True,
     help="Where the model's environment comes from.",
+)
+@click.option(
+    "--env-manager",
+    "manager",
+    type=click.Choice(tuple(_MANAGERS)),
+    help="The same in the words of mlflow models serve.",
 )
 @click.option("--follow", is_flag=True, help="Swap to the new version when the alias or stage moves.")
 @click.option(
@@ -72,10 +83,12 @@ _DEPLOYMENT = (".yaml", ".yml")
 @click.help_option("--help")
 def serve(
     models: tuple[str, ...],
+    more: tuple[str, ...],
     host: str,
     port: int,
     workers: int,
     env: str,
+    manager: str | None,
     follow: bool,
     keep_warm: float,
     max_body: int,
@@ -92,10 +105,11 @@ def serve(
     """
     began = time.monotonic()
     server.configure_logging()
+    models += more
     if not models and not admin:
         raise UsageError("there is nothing to serve; name a MODEL, or add --admin to take deployments")
     limits = Limits(max_body=max_body * MIB, queue=queue, timeout=timeout)
-    wished = Workers(workers, env, keep_warm)
+    wished = Workers(workers, env if manager is None else _MANAGERS[manager], keep_warm)
     sock = server.bind(host, port)
     declared = [_declared(text, limits, wished, follow) for text in models]
     address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
