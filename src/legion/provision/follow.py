@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class _Following:
         self._out_of_reach: str | None = None
         self._wait = _RETRY[0]
         self._failed: str | None = None
+        self._retry_at = 0.0
 
     def run(self) -> None:
         """Until there is nothing more to bring."""
@@ -43,13 +45,12 @@ class _Following:
             self._emit(Failure(self._order.id, str(error), _kind(error)))
             return
         while not self._cancelled.is_set():
-            pause = self._look(reference)
-            if self._order.follow is None or self._cancelled.wait(pause):
+            self._look(reference)
+            if self._order.follow is None or self._cancelled.wait(self._order.follow):
                 return
 
-    def _look(self, reference: Reference) -> float:
-        """Bring what is new; seconds until the next look."""
-        rhythm = self._order.follow or 0.0
+    def _look(self, reference: Reference) -> None:
+        """Bring what is new."""
         try:
             version = store.resolve(reference) if _registered(reference) else None
         except LegionError as error:
@@ -57,19 +58,22 @@ class _Following:
                 self._emit(Failure(self._order.id, str(error), _kind(error)))
             else:
                 self._reach(str(error))
-            return rhythm
+            return
         self._reach(None)
         key = self._order.model if version is None else f"{version.name}/{version.version}/{version.made_at}"
-        if key == self._known:
-            return rhythm
-        if key != self._failed:
+        if key == self._failed:
+            if time.monotonic() < self._retry_at:
+                return
+        elif key == self._known and self._failed is None:
+            return
+        else:
+            # Should it be the one that is known, it is brought once more: what failed is no longer wanted.
             self._failed, self._wait = None, _RETRY[0]
         if self._bring(reference, version, key):
             self._known, self._failed = key, None
-            return rhythm
-        self._failed = key
-        self._wait = min(self._wait * 2, _RETRY[1])
-        return max(rhythm, self._wait / 2)
+        else:
+            self._failed, self._retry_at = key, time.monotonic() + self._wait
+            self._wait = min(self._wait * 2, _RETRY[1])
 
     def _bring(self, reference: Reference, version: store.RegisteredVersion | None, key: str) -> bool:
         """Whether this version needs no further look: it was delivered, or refused for good."""
