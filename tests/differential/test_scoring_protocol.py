@@ -18,6 +18,8 @@ from differences import DIFFERENCES, KINDER, OTHER, STRICTER
 from scoring_case import Case
 from scoring_client import Answer, Client
 
+pytest_plugins = ["scoring_fixtures"]
+
 pytestmark = pytest.mark.slow
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "differences.md"

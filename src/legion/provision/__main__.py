@@ -6,6 +6,7 @@ that is being made never holds up a prediction. It ends, with all that it starte
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -15,9 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from legion.order import Cancel, Event, Failure, Order, Request
+from legion.order import Cancel, Event, Failure, Mark, Order, Request
 from legion.provision.follow import follow
-from legion.provision.marks import mark
+from legion.registry import versions
+
+_logger = logging.getLogger("legion.provision")
 
 # MLflow's own defaults wait for minutes on a server that is away; the next look comes soon enough.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
@@ -41,7 +44,7 @@ class Provisioner:
             if (cancelled := self._cancelled.pop(request.id, None)) is not None:
                 cancelled.set()
         else:
-            threading.Thread(target=mark, args=(request,), daemon=True).start()
+            threading.Thread(target=_mark, args=(request,), daemon=True).start()
 
     def _attend(self, order: Order) -> None:
         cancelled = self._cancelled.get(order.id, threading.Event())
@@ -56,6 +59,14 @@ class Provisioner:
         with self._writing:
             while line:
                 line = line[os.write(self._out, line) :]
+
+
+def _mark(mark: Mark) -> None:
+    name, version = mark.registered.name, mark.registered.version
+    if mark.reason is None:
+        versions.clear_refused(name, version)
+    elif not versions.mark_refused(name, version, mark.reason):
+        _logger.warning("the registry was not told that %s version %s is refused", name, version)
 
 
 def main(argv: list[str]) -> None:
