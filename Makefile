@@ -1,16 +1,17 @@
-# One word each: demo, test, check, bench, lock, clean. `make demo` needs Python 3.11+ and nothing else.
+# One word each: demo, test, check, bench, reliability, lock, clean. `make demo` needs Python 3.11+ and nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench lock clean help
+.PHONY: demo test check bench reliability lock clean help
 
 help:
 	@echo "make demo    train, pack, register and serve the example, call it, and end"
 	@echo "make test    the whole test suite, the quick tests first"
 	@echo "make check   lint, types and import contracts"
 	@echo "make bench   speed beside the real mlflow models serve; writes docs/benchmarks.md"
+	@echo "make reliability  alias moves, broken models, outages and kills under load; writes docs/reliability.md"
 	@echo "make lock    renew requirements.lock"
 	@echo "make clean   remove the virtual environment and what the demo made"
 
@@ -39,6 +40,9 @@ check: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python bench/run.py
+
+reliability: $(READY)
+	@$(BIN)/python bench/reliability/run.py
 
 # The lock names no index, so that it serves with whichever the user has set.
 lock:

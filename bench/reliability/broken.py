@@ -110,9 +110,7 @@ def _workers(running: Gateway) -> list[int]:
     return [int(pid) for pid in children if b"worker/__main__" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def _section(
-    calls: list[Call], found: list[Found], stalled: tuple[float, float, float, bool], scale: Scale
-) -> Section:
+def _section(calls: list[Call], found: list[Found], stalled: tuple[float, float, float, bool], scale: Scale) -> Section:
     moved, overtaken, answered, gone = stalled
     demands = [none_of("requests without their right answer", sum(call.failed for call in calls))]
     rows = []
@@ -122,14 +120,24 @@ def _section(
         others = sum(call.version != _GOOD for call in between)
         said = words in one.reason and words in one.told
         demands += [
-            Demand(f"{one.kind}: refused, with the reason in the admin API and the registry", "yes", "yes" if said else one.reason, said),
+            Demand(
+                f"{one.kind}: refused, with the reason in the admin API and the registry",
+                "yes",
+                "yes" if said else one.reason,
+                said,
+            ),
             none_of(f"{one.kind}: answers that were not the old version's", others),
         ]
         rows.append((one.kind, seconds(one.refused - one.moved), f"{len(between):,}", one.reason))
     between = [call for call in calls if moved <= call.sent < overtaken]
     demands += [
-        none_of("hangs while loading: answers that were not the old version's", sum(call.version != _GOOD for call in between)),
-        Demand("hangs while loading: overtaken by the next version, its process gone", "yes", "yes" if gone else "no", gone),
+        none_of(
+            "hangs while loading: answers that were not the old version's",
+            sum(call.version != _GOOD for call in between),
+        ),
+        Demand(
+            "hangs while loading: overtaken by the next version, its process gone", "yes", "yes" if gone else "no", gone
+        ),
         none_of("workers left behind by refused versions", sum(max(0, one.processes) for one in found)),
     ]
     rows.append(
@@ -145,11 +153,14 @@ def _section(
         tuple(demands),
         (Table(("kind", "alias move to refusal", "answers meanwhile", "recorded reason"), tuple(rows)),),
         (
-            "On the team stack, as above, eight callers ask all the time. The alias of a deployment that serves version 1 "
+            "On the team stack, as above, eight callers ask all the time. The alias of a deployment that serves "
+            "version 1 "
             "is moved to one broken version after the other. The corrupt download is an object that was changed in "
-            "the S3 store, the missing one a version whose objects were removed there. The reason is read from the admin "
+            "the S3 store, the missing one a version whose objects were removed there. The reason is read from "
+            "the admin "
             "API, and from the version's tag `legion.refused` in the registry.",
-            f"A model that hangs while it loads is given {scale.hanging:g} s; then the alias moves to a version that is "
+            f"A model that hangs while it loads is given {scale.hanging:g} s; then the alias moves to a version "
+            f"that is "
             "whole, which must overtake it.",
         ),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import memory
@@ -46,7 +45,7 @@ def _held(pids: list[int]) -> Held:
         len(pids),
         sum(_mb(pid, "Rss:") for pid in pids),
         sum(_mb(pid, "Pss:") for pid in pids),
-        sum(len(os.listdir(memory.PROC / str(pid) / "fd")) for pid in pids),
+        sum(len(list((memory.PROC / str(pid) / "fd").iterdir())) for pid in pids),
     )
 
 

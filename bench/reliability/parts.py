@@ -16,14 +16,15 @@ from typing import Any
 
 import probes
 from demands import Failed
-from real_parts import MlflowServer, ObjectStore, Part, PostgresServer
 
 from legion.client.client import Client
 from legion.errors import LegionError
 from legion.registry.store import push
+from real_parts import MlflowServer, ObjectStore, Part, PostgresServer
 
 ALIAS = "champion"
 FOLLOW = 0.5  # seconds between looks at the registry; the default is 2
+_LAST_WORDS = 30  # lines
 MARK = "LEGION_RELIABILITY_MARK"
 
 
@@ -43,16 +44,6 @@ def environment(**variables: str) -> dict[str, str]:
     # Without compiled modules every start would compile its imports anew, which no user's does.
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true", **variables}
-
-
-class Store(ObjectStore):
-    """The S3 store; it looks at its folder again every second.
-
-    With no time at all, as the tests have it, rclone's clean-up of what it knows of a folder never pauses.
-    """
-
-    def command(self) -> list[str]:
-        return ["1s" if word == "0s" else word for word in super().command()]
 
 
 class Gateway(Part):
@@ -168,7 +159,7 @@ class Team:
 
     def __init__(self, stack: ExitStack) -> None:
         self.postgres = stack.enter_context(PostgresServer())
-        self.store = stack.enter_context(Store())
+        self.store = stack.enter_context(ObjectStore())
         self.mlflow = stack.enter_context(
             MlflowServer(
                 self.postgres.database(), f"s3://{self.store.bucket}/team", variables=self.store.variables, workers=2
@@ -214,9 +205,16 @@ def team() -> Iterator[Team]:
 
 @contextmanager
 def gateway(tracking_uri: str, *arguments: str) -> Iterator[Gateway]:
-    """A gateway on this registry, ended with the block."""
+    """A gateway on this registry, ended with the block; its last words are shown where a proof fails."""
     with Gateway(tracking_uri, *arguments) as running:
-        yield running
+        try:
+            yield running
+        except Failed:
+            words = running.log.read_text().splitlines()[-_LAST_WORDS:]
+            print("\n".join(["the gateway's log ends with:", *words]), file=sys.stderr)
+            with suppress(LegionError):
+                print(running.variant(), file=sys.stderr)
+            raise
 
 
 def out_of_reach(running: Gateway) -> str | None:

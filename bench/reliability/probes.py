@@ -47,11 +47,13 @@ def artifact(
         folder = Path(scratch)
         (folder / "conda.yaml").write_text(f"dependencies:\n- pip:\n  - {requirement}\n")
         (folder / "entrypoint.py").write_text(_SOURCE.format(answer=answer, init=init, predict=predict))
-        case = {
-            "request": json.loads(body(1)),
-            "response": {"predictions": [{"v": answer if golden is None else golden, "a": 1.0}]},
-        }
-        (folder / "legion.golden.json").write_text(json.dumps({"format": 1, "deterministic": True, "cases": [case]}))
+        given = answer if golden is None else golden
+        # Two different rows, which is what proves that requests may be merged.
+        cases = [
+            {"request": json.loads(body(value)), "response": {"predictions": [{"v": given, "a": float(value)}]}}
+            for value in (1, 2)
+        ]
+        (folder / "legion.golden.json").write_text(json.dumps({"format": 1, "deterministic": True, "cases": cases}))
         manifest = Manifest(
             Model(NAME, version or f"1.0.0-{answer}"),
             Toolchain("hand", "1.0.0"),

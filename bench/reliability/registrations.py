@@ -15,10 +15,10 @@ from pathlib import Path
 import probes
 from demands import Demand, Section, Table, none_of, seconds
 from parts import environment
-from real_parts import MlflowServer, PostgresServer
 from scale import Scale
 
 from legion.registry.client import connect
+from real_parts import MlflowServer, PostgresServer
 
 _PATIENCE = 240.0  # seconds for one round
 
@@ -94,7 +94,10 @@ def prove(scale: Scale) -> Section:
                 "SQLite": _on(f"sqlite:///{folder}/mlflow.db", crowd, made, scale, folder),
                 "PostgreSQL": _on(direct, crowd, made, scale, folder),
             }
-            for title, backend in (("MLflow's server on SQLite", None), ("… on PostgreSQL", postgres.database())):
+            for title, backend in (
+                ("MLflow's server on SQLite", None),
+                ("MLflow's server on PostgreSQL", postgres.database()),
+            ):
                 with MlflowServer(backend, workers=2) as server:
                     found[title] = _on(server.url, crowd, made, scale, folder)
     finally:
@@ -126,7 +129,12 @@ def _on(uri: str, crowd: Crowd, made: list[Path], scale: Scale, folder: Path) ->
     found.demands += [
         none_of(f"errors, one artifact {count} times", _errors(answers)),
         Demand("its versions", "1", str(len(_live(uri, "one"))), _live(uri, "one") == [1]),
-        Demand("answers with that version", str(count), str(sum(one == 1 for one, _ in answers)), {1} == {one for one, _ in answers}),
+        Demand(
+            "answers with that version",
+            str(count),
+            str(sum(one == 1 for one, _ in answers)),
+            {1} == {one for one, _ in answers},
+        ),
         Demand("of which made it", "1", str(created), created == 1),
     ]
     began = time.monotonic()
@@ -189,10 +197,17 @@ def _section(found: dict[str, _Found], scale: Scale) -> Section:
             for title, one in found.items()
             for demand in one.demands
         ),
-        (Table(("time taken", f"{count} artifacts", f"one artifact {count} times", f"{scale.commands} commands"), tuple(rows)),),
         (
-            f"{scale.processes} processes of {scale.threads} threads each push to a registry that is new: its tables are "
-            "made by whoever comes first. First each thread has an artifact of its own, under one name; then all push the "
+            Table(
+                ("time taken", f"{count} artifacts", f"one artifact {count} times", f"{scale.commands} commands"),
+                tuple(rows),
+            ),
+        ),
+        (
+            f"{scale.processes} processes of {scale.threads} threads each push to a registry that is new: its "
+            f"tables are "
+            "made by whoever comes first. First each thread has an artifact of its own, under one name; then all "
+            "push the "
             "same file under another name; then real `legion register` processes start at once, whose time is mostly "
             "that of importing MLflow on the machine's cores. All processes are on one machine and share its locks.",
         ),

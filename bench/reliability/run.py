@@ -1,6 +1,7 @@
 """`make reliability`: carry out every proof, print what was found, write docs/reliability.md.
 
-Exit code 1 when a demand is missed or a proof could not be carried through, 3 when a part it stands on is not installed.
+Exit code 1 when a demand is missed or a proof could not be carried through, 3 when a part that it stands on is not
+installed.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # The machine and the kernel's tables as the benchmarks read them, the real parts as the tests start them.
-sys.path[1:1] = [str(ROOT / "bench"), str(ROOT / "tests")]
+sys.path.insert(1, str(ROOT / "tests"))
+sys.path.insert(1, str(ROOT / "bench"))
 
-import broken  # noqa: E402
-import machine  # noqa: E402
-import outages  # noqa: E402
-import page  # noqa: E402
-import registrations  # noqa: E402
-import swaps  # noqa: E402
-from demands import Demand, Failed, Section  # noqa: E402
-from real_parts import pytest  # noqa: E402
-from scale import FULL, QUICK, Scale  # noqa: E402
+import broken
+import kills
+import machine
+import outages
+import page
+import registrations
+import swaps
+from demands import Demand, Failed, Section
+from scale import FULL, QUICK, Scale
 
-from legion.artifact.durable import new_file  # noqa: E402
+from legion.artifact.durable import new_file
+from real_parts import pytest
 
 PAGE = ROOT / "docs" / "reliability.md"
 # In the order of the page.
@@ -36,6 +39,7 @@ PROOFS: dict[str, Callable[[Scale], Section]] = {
     "swaps": swaps.prove,
     "broken": broken.prove,
     "outages": outages.prove,
+    "kills": kills.prove,
 }
 
 
@@ -61,9 +65,7 @@ def main() -> int:
     print(page.verdict(sections))
     if not options.quick and not options.only:
         with new_file(PAGE) as file:
-            file.write(
-                page.markdown(sections, machine.describe(), datetime.datetime.now(datetime.UTC).date()).encode()
-            )
+            file.write(page.markdown(sections, machine.describe(), datetime.datetime.now(datetime.UTC).date()).encode())
         print(f"written to {PAGE.relative_to(ROOT)}")
     return 0 if all(section.met for section in sections) else 1
 

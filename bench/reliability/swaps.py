@@ -13,21 +13,20 @@ import callers
 import holdings
 import msgspec
 from callers import Call
-from demands import Demand, Section, Table, at_most, middle_and_worst, none_of, number, seconds
+from demands import Demand, Section, Table, at_most, middle_and_worst, none_of, number
 from holdings import Holdings
-from parts import Gateway, Registry, gateway, team, until
+from parts import FOLLOW, Gateway, Registry, gateway, team, until
 from scale import Scale
 
-# After the page's demands: what may come on top between taking stock early and at the end. A move that leaves
-# something behind leaves it as often as there are moves between (80): of 4 KB, a task and its frame, 0.3 MB would
-# come; of one model's plan with its golden answers some 16 MB. What allocators do with freed pages stays below these.
+# What may come on top between the early stock and the last one. What every move leaves behind is left 80 times in
+# between: 4 MB are 50 KB a move, less than one release with its pool, plan and metrics; MLflow's client works with
+# larger pieces. What the allocators do with freed pages stays below.
 _MB: Final = {"gateway": 4.0, "provisioner": 16.0}
 _WORKERS = 1.1  # times: they are new processes of the same model
 _FILES = 2  # a connection of the admin API that is open in the one moment and not in the other
 _STATE = 4096  # bytes: the numbers in the file get longer
 _PER_VERSION = 1.1  # times: versions differ by a digit or two
 _DWELL = 0.4  # seconds of answers after each move
-_MB_BYTES = 1e6
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -128,9 +127,7 @@ def _places(running: Gateway) -> dict[str, object]:
     return {"cache": running.cache, "state": running.state, "temporary": running.temporary}
 
 
-def _section(
-    scale: Scale, calls: list[Call], moves: list[Move], stock: list[Holdings], served: list[int]
-) -> Section:
+def _section(scale: Scale, calls: list[Call], moves: list[Move], stock: list[Holdings], served: list[int]) -> Section:
     done = moves[1:]
     took = first_answers(calls, done)
     seen = len({call.version for call in calls if not call.failed})
@@ -142,7 +139,9 @@ def _section(
             Demand("alias moves that were followed", str(scale.moves), str(len(done)), len(done) == scale.moves),
             none_of("requests without their right answer", sum(call.failed for call in calls)),
             none_of("stale answers", len(stale(calls, moves))),
-            Demand("moves whose version answered", str(len(done)), str(len(_finite(took))), len(_finite(took)) == len(done)),
+            Demand(
+                "moves whose version answered", str(len(done)), str(len(_finite(took))), len(_finite(took)) == len(done)
+            ),
             *_flat(stock[-2], stock[-1], served[-2], served[-1], scale),
         ),
         (
@@ -163,17 +162,24 @@ def _section(
             _table(stock, served, scale),
         ),
         (
-            "A gateway follows models:/probe@champion in MLflow's server, which keeps its metadata in PostgreSQL and its "
+            "A gateway follows models:/probe@champion in MLflow's server, which keeps its metadata in PostgreSQL "
+            "and its "
             "artifacts in an S3 store. An MLflow client moves the alias: every fifth time to a version that was just "
-            "registered, the time after that back to the version before, else to any other one. Eight callers ask all "
+            "registered, the time after that back to the version before, else to any other one. Eight callers "
+            "ask all "
             "the time, 10 ms after each answer again, and compare each answer with what they asked.",
-            "A move is made when the admin API has shown the last one for 0.4 s. An answer is stale when its request was sent "
-            "after the admin API showed one version serving, and before the alias was moved again, and another version "
-            "gave it; or, in between, when it came from neither the old nor the new version. The gateway looks at the "
-            f"registry every {FOLLOW_TEXT}, the default is 2 s; the times contain the wait for that look.",
-            "What must be flat is compared between the early and the last stock, which have the same number of releases: "
+            "A move is made when the admin API has shown the last one for 0.4 s. An answer is stale when its "
+            "request was sent "
+            "after the admin API showed one version serving, and before the alias was moved again, and another "
+            "version "
+            "gave it; or, in between, when it came from neither the old nor the new version. The gateway looks "
+            "at the "
+            f"registry every {FOLLOW:g} s, the default is 2 s; the times contain the wait for that look.",
+            "What must be flat is compared between the early and the last stock, which have the same number of "
+            "releases: "
             "one that answers, one that is kept warm. A leak shows as often as there are moves between them. The "
-            f"tolerances: {_MB['gateway']:g} MB for the gateway and {_MB['provisioner']:g} MB for the provisioner (which "
+            f"tolerances: {_MB['gateway']:g} MB for the gateway and {_MB['provisioner']:g} MB for the provisioner "
+            f"(which "
             "holds MLflow) are what the allocators move by themselves; two open files, a connection that is open in "
             "the one moment and not in the other. On disk each version that was served is kept once, so the cache is "
             "compared by version, and nothing temporary may be left.",
@@ -182,7 +188,6 @@ def _section(
 
 
 _KINDS: Final = {"new": "new version", "back": "the version before, warm", "other": "another version, cached"}
-FOLLOW_TEXT = "0.5 s"
 
 
 def _finite(values: Sequence[float]) -> list[float]:
@@ -191,14 +196,17 @@ def _finite(values: Sequence[float]) -> list[float]:
 
 def _flat(early: Holdings, last: Holdings, few: int, many: int, scale: Scale) -> list[Demand]:
     between = f"from move {scale.early} to {scale.moves}"
+    more = f"more {between}"
     cache = (last.cache / many) / (early.cache / few)
     return [
         at_most(f"gateway: memory {between}", last.gateway.pss - early.gateway.pss, _MB["gateway"], "MB"),
-        at_most(f"provisioner: memory {between}", last.provisioner.pss - early.provisioner.pss, _MB["provisioner"], "MB"),
+        at_most(
+            f"provisioner: memory {between}", last.provisioner.pss - early.provisioner.pss, _MB["provisioner"], "MB"
+        ),
         at_most(f"workers: memory {between}", last.workers.pss / early.workers.pss, _WORKERS, "times"),
-        none_of(f"processes more {between}", max(0, _processes(last) - _processes(early))),
-        at_most(f"gateway: open files more {between}", last.gateway.files - early.gateway.files, _FILES, "files"),
-        at_most(f"provisioner: open files more {between}", last.provisioner.files - early.provisioner.files, _FILES, "files"),
+        none_of(f"processes {more}", max(0, _processes(last) - _processes(early))),
+        at_most(f"gateway: open files {more}", last.gateway.files - early.gateway.files, _FILES, "files"),
+        at_most(f"provisioner: open files {more}", last.provisioner.files - early.provisioner.files, _FILES, "files"),
         at_most(f"disk: cache by version {between}", cache, _PER_VERSION, "times"),
         at_most(f"disk: state folder {between}", last.state - early.state, _STATE, "bytes"),
         none_of("disk: bytes of temporary files at the end", last.temporary),
