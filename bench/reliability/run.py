@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 # The machine and the kernel's tables as the benchmarks read them, the real parts as the tests start them.
-sys.path.insert(1, str(ROOT / "tests"))
-sys.path.insert(1, str(ROOT / "bench"))
+sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import broken
 import kills
@@ -32,6 +31,7 @@ from scale import FULL, QUICK, Scale
 from legion.artifact.durable import new_file
 from real_parts import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 # In the order of the page.
 PROOFS: dict[str, Callable[[Scale], Section]] = {

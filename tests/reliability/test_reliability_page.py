@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
-sys.path.insert(0, str(BENCH))
-sys.path.insert(0, str(BENCH / "reliability"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "reliability"))
 
 import callers
 import page
@@ -130,7 +129,7 @@ def test_a_missed_demand_ends_the_program_with_1(tmp_path):
     source = f"""
 import sys
 sys.argv = ["run.py", "--only", "swaps", "--quick"]
-sys.path.insert(0, {str(BENCH / "reliability")!r})
+sys.path.insert(0, {str(Path(page.__file__).parent)!r})
 import run
 from demands import Failed, Section, none_of
 def prove(scale):
