@@ -6,9 +6,11 @@ LEGION_CONTAINER and LEGION_CONTAINER_RUN_OPTIONS count as they do for Legion; w
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import requests
 
@@ -27,6 +30,7 @@ from legion.environment.docker import Mount, Program, checked_image, find_progra
 from legion.errors import EnvironmentRefused, UsageError
 from legion.provision.resolve import resolve
 from legion.replica import Replica
+from legion.toolchain.job import Job, TrainedRun
 
 IMAGE = "legion-test-python:1"
 RUNC = {
@@ -103,9 +107,8 @@ class TestPrograms:
 
 
 class TestCommands:
-    def test_values_of_variables_are_on_no_command_line(self) -> None:
-        command = run_command(Program(("podman",), ("--gpus", "all")), "0" * 64, ["-c", "1"], names=["TOKEN"])
-        assert command[command.index("TOKEN") - 1] == "--env"
+    def test_the_users_options_come_last_and_the_container_has_no_rights(self) -> None:
+        command = run_command(Program(("podman",), ("--gpus", "all")), "0" * 64, ["-c", "1"])
         assert command[-6:] == ["--gpus", "all", "--entrypoint=python3", "0" * 64, "-c", "1"]
         assert {"--rm", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(command)
 
@@ -134,7 +137,11 @@ def tool(*arguments: str) -> str:
 def libraries(paths: list[Path]) -> set[str]:
     """The shared libraries that these files load."""
     lines = subprocess.run(["ldd", *map(str, paths)], capture_output=True, text=True, check=False).stdout.split()
-    return {word for word in lines if word.startswith("/") and not word.endswith(":")}
+    found = {word for word in lines if word.startswith("/") and not word.endswith(":")}
+    # Parts of glibc that older binaries load by name.
+    glibc = next(Path(path).parent for path in found if "/libc.so" in path)
+    names = ("librt", "libpthread", "libdl", "libutil", "libresolv")
+    return found | {str(path) for name in names for path in glibc.glob(f"{name}.so.*")}
 
 
 @pytest.fixture(scope="session")
@@ -343,3 +350,135 @@ def test_what_keeps_a_model_from_its_image_is_said(
     manifest.write_text(text.replace(f"  image: {image}\n", ""))
     assert "names no image; write binaries.image" in refusal(2)
     assert not running()
+
+
+TRAIN = """
+import os
+import sys
+import time
+from pathlib import Path
+import mlflow
+
+class Twice(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input * 2
+
+print("shell", Path("/bin/sh").exists(), "secret", os.environ["TRAIN_SECRET"], flush=True)
+with mlflow.start_run():
+    mlflow.log_param("seen", sys.argv[1])
+    if sys.argv[1] == "wait":
+        print("waiting", flush=True)
+        time.sleep(1000)
+    if sys.argv[1] == "fail":
+        sys.exit(7)
+    mlflow.pyfunc.log_model(name="model", python_model=Twice(), pip_requirements=["mlflow"])
+"""
+PROGRAM = """
+import sys, msgspec
+from legion.errors import LegionError
+from legion.toolchain.job import Job
+from legion.toolchain.project import run_project
+try:
+    print("RUN", msgspec.json.encode(run_project(msgspec.json.decode(sys.argv[1], type=Job))).decode())
+except LegionError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.slow
+@needs_containers
+class TestTraining:
+    @pytest.fixture
+    def project(self, tmp_path: Path, image: str) -> Path:
+        folder = tmp_path / "project"
+        folder.mkdir()
+        mlproject = {
+            "name": "contained",
+            "docker_env": {
+                "image": image,
+                "volumes": [f"{sysconfig.get_path('purelib')}:/packages:ro"],
+                "environment": [["PYTHONPATH", "/packages"], "TRAIN_SECRET"],
+            },
+            "entry_points": {"main": {"parameters": {"x": "string"}, "command": "python3 train.py {x}"}},
+        }
+        (folder / "MLproject").write_text(json.dumps(mlproject))
+        (folder / "train.py").write_text(TRAIN)
+        return folder
+
+    def start(
+        self, project: Path, surroundings: dict[str, str], x: str, env: str = "auto", **more: str
+    ) -> subprocess.Popen[str]:
+        folder = project.parent
+        job = Job(str(project), "main", {"x": x}, env, str(folder / "cache"), str(folder / "model"))
+        command = [sys.executable, "-c", PROGRAM, msgspec.json.encode(job).decode()]
+        variables = {**surroundings, "TRAIN_SECRET": "s3cret", **more}
+        variables.pop("MLFLOW_TRACKING_URI", None)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=folder, env=variables, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+    def runs(self, project: Path) -> list[tuple[str, str]]:
+        with sqlite3.connect(project.parent / "mlflow.db") as database:
+            return database.execute("select run_uuid, status from runs").fetchall()
+
+    def test_the_entry_point_runs_in_the_image_and_its_model_is_found(
+        self, project: Path, surroundings: dict[str, str]
+    ) -> None:
+        evil = "a b;$(touch x)`touch x`'\"&& touch x"
+        out, err = self.start(project, surroundings, evil).communicate(timeout=200)
+        kind, _, rest = out.splitlines()[-1].partition(" ")
+        assert kind == "RUN", out + err
+        done = msgspec.json.decode(rest, type=TrainedRun)
+        assert "shell False secret s3cret" in out.splitlines()
+        assert f"the project runs in image {IMAGE}" in err
+        assert self.runs(project) == [(done.run_id, "FINISHED")]
+        assert done.folder is not None
+        assert (Path(done.folder) / "MLmodel").is_file()
+        with sqlite3.connect(project.parent / "mlflow.db") as database:
+            assert database.execute("select value from params where key = 'seen'").fetchall() == [(evil,)]
+            tags = dict(database.execute("select key, value from tags").fetchall())
+        assert tags["mlflow.project.env"] == "docker"
+        assert tags["mlflow.docker.image.uri"] == IMAGE
+        assert not list(project.parent.rglob("x"))
+        assert until(lambda: not running())
+
+    def test_a_failure_is_the_runs(self, project: Path, surroundings: dict[str, str]) -> None:
+        out, err = self.start(project, surroundings, "fail").communicate(timeout=200)
+        assert out.splitlines()[-1].startswith("TrainingError"), out + err
+        assert [status for _, status in self.runs(project)] == ["FAILED"]
+        with sqlite3.connect(project.parent / "mlflow.db") as database:
+            assert database.execute("select value from params where key = 'seen'").fetchall() == [("fail",)]
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_the_container_ends_with_whoever_trains(
+        self, project: Path, surroundings: dict[str, str], number: signal.Signals
+    ) -> None:
+        process = self.start(project, surroundings, "wait")
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "waiting":
+                break
+        assert len(running()) == 1
+        # No secret is on a command line, nor in what the program keeps of the container.
+        assert "s3cret" not in tool("inspect", *running())
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        assert not [line for line in lines if b"s3cret" in line]
+        process.send_signal(number)
+        process.wait(60)
+        process.stdout.close()
+        assert until(lambda: not running())
+        assert until(lambda: [status for _, status in self.runs(project)] == ["FAILED"])
+
+    def test_what_cannot_be_meant_starts_no_run(self, project: Path, surroundings: dict[str, str]) -> None:
+        def refusal(env: str = "auto", **more: str) -> str:
+            out, err = self.start(project, surroundings, "1", env, **more).communicate(timeout=100)
+            assert "Traceback" not in err
+            return out
+
+        assert "UsageError the project runs in an image, so --env uv" in refusal("uv")
+        assert "EnvironmentRefused a project that runs in the image" in refusal(LEGION_CONTAINER="no-such-program")
+        text = (project / "MLproject").read_text()
+        (project / "MLproject").write_text(text.replace('"TRAIN_SECRET"', '"NOT_SET_AT_ALL"'))
+        assert "UsageError the project's docker_env wants the variable NOT_SET_AT_ALL" in refusal()
+        (project / "MLproject").write_text(text.replace(IMAGE, "--privileged"))
+        assert "UsageError '--privileged' is no image" in refusal()
+        assert not (project.parent / "mlflow.db").exists()

@@ -19,9 +19,7 @@ from legion.toolchain.packing import make_artifact
 @click.option("--name", help="The artifact's name; else the model's own.")
 @click.option("--version", help="Its version, such as 1.0.0-rc1; else one from the model's id.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file, or a folder for NAME-VERSION.zip.")
-@click.option(
-    "--env", default="auto", show_default=True, help="Where the model is tried: auto, local, uv or conda."
-)
+@click.option("--env", default="auto", show_default=True, help="Where the model is tried: auto, local, uv or conda.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pack(source: str, name: str | None, version: str | None, output: Path | None, env: str, as_json: bool) -> None:
     """Pack SOURCE into one file.

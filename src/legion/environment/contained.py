@@ -45,7 +45,12 @@ def _started(wish: dict[str, Any], descriptors: list[int]) -> subprocess.Popen[b
     command = [*([sys.executable] if wish["python"] else []), *wish["command"], *map(str, descriptors)]
     try:
         return subprocess.Popen(
-            command, pass_fds=descriptors, stdin=subprocess.DEVNULL, cwd=wish["folder"], start_new_session=True
+            command,
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            cwd=wish["folder"],
+            start_new_session=True,
+            env={**os.environ, **wish["environment"]},
         )
     except OSError as error:
         print(f"{command[0]} cannot be run in the container ({error.strerror})", file=sys.stderr, flush=True)

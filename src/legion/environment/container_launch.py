@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from legion.environment.docker import SOCKET_NAME, Launch, run_options, worker_command
+from legion.environment.docker import SOCKET_NAME, THREADS, Launch, run_options, worker_command
 from legion.errors import EnvironmentBuildError, LegionError
 
 _GRACE = 10.0
@@ -27,42 +27,39 @@ _LOOK = 0.1
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What the container runs: a command, by the image's own Python if `python`, in `folder`."""
+    """What the container runs: a command, by the image's own Python if `python`, in `folder`.
+
+    `environment` is added to the container's own; it crosses the socket, so no command line shows it.
+    """
 
     command: tuple[str, ...]
     python: bool = False
     folder: str | None = None
+    environment: dict[str, str] = {}
 
 
-def run_contained(
-    command_for: Callable[[Path], list[str]],
-    wish: Wish,
-    lifeline: int,
-    descriptors: Sequence[int] = (),
-    *,
-    variables: dict[str, str] | None = None,
-) -> int:
-    """Run a container to its end and return its exit code; it ends early when the other end of `lifeline` closes.
+def start_contained(
+    command_for: Callable[[Path], list[str]], wish: Wish, descriptors: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """Start a container and return its client, which waits for it and passes signals on.
 
-    `command_for` gives the command for the folder with the socket; `variables` are added to its environment. The
-    numbers that `descriptors` get in the container are added to the wish's command. Its output is this process's.
-    Raises EnvironmentBuildError where the container ends before it has asked what to run.
+    `command_for` gives the command for the folder with the socket. The first of `descriptors` is the lifeline: the
+    container ends when the other end of that pipe closes. The numbers that the others get in the container are
+    added to the wish's command. The output is this process's. Raises EnvironmentBuildError where the container ends
+    before it has asked what to run.
     """
     place = Path(tempfile.mkdtemp(prefix="legion-"))
     try:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(place / SOCKET_NAME))
             listener.listen(1)
-            client = subprocess.Popen(
-                command_for(place), stdin=subprocess.DEVNULL, env={**os.environ, **(variables or {})}
-            )
+            client = subprocess.Popen(command_for(place), stdin=subprocess.DEVNULL)
             try:
-                _hand_over(listener, client, wish, [lifeline, *descriptors])
-                shutil.rmtree(place, ignore_errors=True)
-                return client.wait()
+                _hand_over(listener, client, wish, descriptors)
             except BaseException:
                 _end(client)
                 raise
+            return client
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -99,12 +96,15 @@ def main(script: str) -> None:
     worker, channel, lifeline = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     try:
         options = run_options(os.environ)
-        code = run_contained(
+        threads = {name: os.environ[name] for name in THREADS if name in os.environ}
+        client = start_contained(
             lambda place: worker_command(launch, options, place),
-            Wish((worker,), python=True),
-            lifeline,
-            (channel, lifeline),
+            Wish((worker,), python=True, environment=threads),
+            (lifeline, channel, lifeline),
         )
+        # From here on these are the container's alone: when it ends, the parent sees it.
+        os.close(channel)
+        code = client.wait()
     except LegionError as error:
         print(error, file=sys.stderr, flush=True)
         code = 1

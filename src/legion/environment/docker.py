@@ -42,8 +42,8 @@ _IMAGE = re.compile(
     rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?",
     re.ASCII,
 )
-# What of this process's environment a worker is given, by name: how many threads its numeric libraries take.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONUNBUFFERED")
+# What of this process's environment a worker is given: how many threads its numeric libraries take.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONUNBUFFERED")
 _PROBE = "import sys, msgspec, numpy; sys.exit(sys.version_info < (3, 9))"
 
 
@@ -147,14 +147,12 @@ def run_command(
     arguments: Sequence[str],
     *,
     mounts: Sequence[Mount] = (),
-    names: Sequence[str] = (),
     options: Sequence[str] = (),
 ) -> list[str]:
     """The command that runs `python3 ARGUMENTS` in a container of `image` and removes the container afterwards.
 
-    `names` are variables that the container gets with the value they have for the command, so that no value is on a
-    command line. The container has this user's id, no capabilities and gains none. The user's own options come last
-    and so count. Raises UsageError for a path that cannot be mounted.
+    The container has this user's id, no capabilities and gains none. The user's own options come last and so count.
+    Raises UsageError for a path that cannot be mounted.
     """
     container = [
         *program.command,
@@ -169,8 +167,6 @@ def run_command(
     container += ["--userns=keep-id"] if rootless else [f"--user={os.getuid()}:{os.getgid()}"]
     for mount in mounts:
         container += ["--mount", _spelled(mount)]
-    for name in names:
-        container += ["--env", name]
     return [*container, *options, *program.run_options, "--entrypoint=python3", image, *arguments]
 
 
@@ -188,13 +184,12 @@ def contained(
     folder: Path,
     *,
     mounts: Sequence[Mount] = (),
-    names: Sequence[str] = (),
     options: Sequence[str] = (),
 ) -> list[str]:
     """The command whose container asks the socket in `folder` what it shall run (contained.py)."""
     further = (Mount(PACKAGE), Mount(folder, SOCKET_FOLDER, readonly=False))
     arguments = ["-I", str(_CONTAINED), f"{SOCKET_FOLDER}/{SOCKET_NAME}"]
-    return run_command(program, image, arguments, mounts=(*mounts, *further), names=names, options=options)
+    return run_command(program, image, arguments, mounts=(*mounts, *further), options=options)
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -256,7 +251,7 @@ def worker_command(launch: Launch, run_options: Sequence[str], socket_folder: Pa
     """The container of a worker."""
     program = Program(launch.program, tuple(run_options))
     mounts = [Mount(Path(launch.folder))]
-    return contained(program, launch.image, socket_folder, mounts=mounts, names=_THREADS)
+    return contained(program, launch.image, socket_folder, mounts=mounts)
 
 
 def run_options(environ: Environ) -> tuple[str, ...]:

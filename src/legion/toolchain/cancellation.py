@@ -14,10 +14,11 @@ from typing import Any
 
 
 @contextmanager
-def interrupted_only_while_waiting() -> Iterator[None]:
+def interrupted_only_while_waiting(way: type[Any] | None = None) -> Iterator[None]:
     """Around `mlflow.projects.run`: a SIGINT is raised where MLflow waits for the project, or at the end.
 
-    Only for the main thread of a process that runs one project.
+    `way` is the backend that runs the project, else MLflow's own local one. Only for the main thread of a process
+    that runs one project.
     """
     from mlflow.projects.backend import loader  # noqa: PLC0415
     from mlflow.projects.backend.local import LocalBackend  # noqa: PLC0415
@@ -40,8 +41,8 @@ def interrupted_only_while_waiting() -> Iterator[None]:
             finally:
                 signal.signal(signal.SIGINT, remember)
 
-    class Backend(LocalBackend):  # type: ignore[misc]
-        """MLflow's own way to run a project, with that handle."""
+    class Backend(way or LocalBackend):  # type: ignore[misc]
+        """That way to run a project, with that handle."""
 
         def run(self, *arguments: Any, **options: Any) -> Any:
             submitted = super().run(*arguments, **options)

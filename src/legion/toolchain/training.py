@@ -21,6 +21,7 @@ from legion.registry.store import pull
 from legion.toolchain import models, parameters
 from legion.toolchain.cancellation import interrupted_only_while_waiting
 from legion.toolchain.checkout import checked_out
+from legion.toolchain.contained import backend_for, image_for
 from legion.toolchain.job import Job, TrainedRun
 
 Say = Callable[[str], None]
@@ -33,10 +34,16 @@ def train(job: Job, say: Say) -> TrainedRun:
     """
     with checked_out(job.source, job.version) as folder:
         project = _load_project(folder, job)
-        python = interpreter(_spec(project, folder, job.env), job.env, cache=Path(job.cache), say=say)
-        client = connect()
-        with _first_on_path(python), interrupted_only_while_waiting():
-            run_id = _run(folder, job)
+        if project.docker_env and job.env in ("auto", "docker"):
+            image = image_for(project.docker_env, os.environ, say)
+            client = connect()
+            with interrupted_only_while_waiting(backend_for(image)):
+                run_id = _run(folder, job)
+        else:
+            python = interpreter(_spec(project, folder, job.env), job.env, cache=Path(job.cache), say=say)
+            client = connect()
+            with _first_on_path(python), interrupted_only_while_waiting():
+                run_id = _run(folder, job)
     with answering(f"the models of run {run_id} cannot be listed"):
         found = models.find(client, run_id)
         experiment_id = str(client.get_run(run_id).info.experiment_id)
@@ -67,7 +74,7 @@ def _load_project(folder: Path, job: Job) -> Any:
 
 def _spec(project: Any, folder: Path, env: str) -> EnvironmentSpec:
     if project.docker_env:
-        raise UsageError("the project runs in a Docker image, which is not there yet; run it with mlflow run")
+        raise UsageError(f"the project runs in an image, so --env {env} cannot give its environment; use auto")
     if env == "local" or project.env_config_path is None:
         return EnvironmentSpec()
     return read_spec(folder, os.path.relpath(project.env_config_path, folder))
