@@ -114,7 +114,7 @@ class Replica:
                 stdout=sys.stderr.fileno(),
                 stderr=sys.stderr.fileno(),
                 start_new_session=True,
-                env=_environment(),
+                env=_environment(python),
             )
         except OSError as error:
             ours.close()
@@ -207,10 +207,11 @@ def ask(
     return asyncio.run(run())
 
 
-def _environment() -> dict[str, str]:
+def _environment(python: Path) -> dict[str, str]:
     """The worker's environment: this one's, with one thread a numeric library unless the user chose.
 
-    Batches are small and replicas share the cores, so a pool of threads in each costs more than it gives.
+    Batches are small and replicas share the cores, so a pool of threads in each costs more than it gives. Packages
+    of conda may be programs, which a model finds by name: those of its own environment come first.
     """
     defaults = {
         "OMP_NUM_THREADS": "1",
@@ -218,4 +219,8 @@ def _environment() -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    return {**defaults, **os.environ}
+    prefix = python.parent.parent
+    if not (prefix / "conda-meta").is_dir():
+        return {**defaults, **os.environ}
+    path = os.pathsep.join([str(python.parent), os.environ.get("PATH", os.defpath)])
+    return {**defaults, **os.environ, "PATH": path, "CONDA_PREFIX": str(prefix)}

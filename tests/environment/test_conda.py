@@ -136,6 +136,7 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     made.add("tiny", "1.0", {"share/tiny": b"1.0"})
     made.add("tiny", "1.5", {"share/tiny": b"1.5"})
     made.add("tiny", "2.0", {"share/tiny": b"2.0"})
+    made.add("tiny-tool", "1.0", {"bin/tiny-tool": b"#!/bin/sh\necho 0.5\n"}, mode=0o755)
     made.add("needs-glibc", "1.0", {"share/glibc": b""}, depends=("__glibc >=2.17",))
     made.add("needs-the-future", "1.0", {"share/glibc": b""}, depends=("__glibc >=99",))
     module = b"from pathlib import Path\nimport sys\nvalue = Path(sys.prefix, 'share/tiny').read_text()\n"
@@ -424,14 +425,15 @@ def test_two_builders_make_one_and_a_killed_one_leaves_nothing_in_the_way(channe
 
 
 MODEL = """
-import os
+import subprocess
 import tiny
 
 def init():
     return "matrix"
 
 def predict_on_matrix(input_matrix, provided_columns_names=None):
-    return [[float(tiny.value) * float(row[0])] for row in input_matrix], ["out"]
+    half = float(subprocess.run(["tiny-tool"], capture_output=True, check=True).stdout)
+    return [[float(tiny.value) * float(row[0]) * half] for row in input_matrix], ["out"]
 """
 
 
@@ -439,7 +441,7 @@ def predict_on_matrix(input_matrix, provided_columns_names=None):
 def test_a_model_of_conda_packages_predicts_on_the_command_line(channel: Channel, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "conda.yaml").write_text(yaml([channel.url], f"python={MINOR}", "py-tiny"))
+    (folder / "conda.yaml").write_text(yaml([channel.url], f"python={MINOR}", "py-tiny", "tiny-tool"))
     (folder / "entrypoint.py").write_text(MODEL)
     (folder / "legion.model.yaml").write_text(MANIFEST.format(name="tiny"))
     (tmp_path / "rows.csv").write_text("a\n2\n4\n")
@@ -448,7 +450,7 @@ def test_a_model_of_conda_packages_predicts_on_the_command_line(channel: Channel
         output = tmp_path / f"{mode}.csv"
         done = legion("predict", folder, "-i", tmp_path / "rows.csv", "-o", output, "--env", mode, env=env)
         assert done.returncode == 0, done.stderr
-        assert [float(line) for line in output.read_text().splitlines()[1:]] == [3.0, 6.0]
+        assert [float(line) for line in output.read_text().splitlines()[1:]] == [1.5, 3.0]
     refused = legion("predict", folder, "-i", tmp_path / "rows.csv", "--env", "uv", env=env)
     assert refused.returncode == 1
     assert "use --env conda" in refused.stderr
