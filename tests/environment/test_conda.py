@@ -20,6 +20,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from rattler.explicit_environment.environment import ExplicitEnvironmentSpec
 
 from conftest import MANIFEST, legion
 from legion.environment import conda
@@ -199,7 +200,7 @@ class TestRealise:
         digest = hashlib.sha256(package.read_bytes()).hexdigest()
         assert f"{package.as_uri()}#sha256:{digest}" in lines
         assert lines[1:3] == [f"# platform: {SUBDIR}", "@EXPLICIT"]
-        assert len(lines) == 6
+        assert len(ExplicitEnvironmentSpec.from_path(folder / EXPLICIT).packages) == 3
         assert json.loads((folder / MARKER).read_text())["packages"] == [
             "py-tiny=1.0=0",
             f"python={platform.python_version()}=0",
@@ -455,3 +456,18 @@ def test_a_model_of_conda_packages_predicts_on_the_command_line(channel: Channel
     assert refused.returncode == 1
     assert "use --env conda" in refused.stderr
     assert "py-tiny: only conda can install it" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_project_of_conda_packages_trains(channel: Channel, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    command = "python -c 'import os, tiny; print(tiny.value, os.environ[\"CONDA_PREFIX\"])' && tiny-tool"
+    project = {"conda_env": "conda.yaml", "entry_points": {"main": {"command": command}}}
+    (folder / "MLproject").write_text(json.dumps(project))
+    (folder / "conda.yaml").write_text(yaml([channel.url], f"python={MINOR}", "py-tiny", "tiny-tool"))
+    env = {**os.environ, "LEGION_CACHE": str(tmp_path / "cache")}
+    env.pop("MLFLOW_TRACKING_URI", None)
+    done = legion("train", folder, "--env", "conda", env=env, cwd=tmp_path)
+    (prefix,) = [tmp_path / "cache" / "environments" / name for name in left(tmp_path / "cache")]
+    assert f"1.5 {prefix}\n0.5\n" in done.stdout + done.stderr
