@@ -154,13 +154,10 @@ def _section(calls: list[Call], found: list[Found], stalled: tuple[float, float,
         (Table(("kind", "alias move to refusal", "answers meanwhile", "recorded reason"), tuple(rows)),),
         (
             "On the team stack, as above, eight callers ask all the time. The alias of a deployment that serves "
-            "version 1 "
-            "is moved to one broken version after the other. The corrupt download is an object that was changed in "
-            "the S3 store, the missing one a version whose objects were removed there. The reason is read from "
-            "the admin "
-            "API, and from the version's tag `legion.refused` in the registry.",
-            f"A model that hangs while it loads is given {scale.hanging:g} s; then the alias moves to a version "
-            f"that is "
-            "whole, which must overtake it.",
+            "version 1 is moved to one broken version after the other. The corrupt download is an object that was "
+            "changed in the S3 store, the missing one a version whose objects were removed there. The reason is read "
+            "from the admin API, and from the version's tag `legion.refused` in the registry.",
+            f"A model that hangs while it loads is given {scale.hanging:g} s; then the alias moves to a version that "
+            "is whole, which must overtake it.",
         ),
     )

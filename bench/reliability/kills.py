@@ -212,16 +212,12 @@ def _section(
         (
             "A deployment with one worker is asked by eight callers; the worker is killed with -9 every two seconds. "
             "What it had not answered is sent to the next one, what comes meanwhile waits.",
-            "For SIGTERM 16 callers ask a model that takes 20 ms and writes down every request that it computes. "
-            "A request is "
-            "lost when it was computed and its caller got no answer. A caller whose request crosses the end of "
-            "an idle "
-            "connection, which HTTP/1.1 cannot rule out, has it closed without a byte and nothing was computed; "
-            "such callers "
-            "are counted. Others find nobody listening.",
-            "Orphans are found by a variable in their environment, which every process that stems from the "
-            "killed one "
-            "inherits. The gateway has a provisioner and a worker; `legion up` has MLflow's server with its own "
+            "For SIGTERM 16 callers ask a model that takes 20 ms and writes down every request that it computes. A "
+            "request is lost when it was computed and its caller got no answer. A caller whose request crosses the "
+            "end of an idle connection, which HTTP/1.1 cannot rule out, has it closed without a byte and nothing was "
+            "computed; such callers are counted. Others find nobody listening.",
+            "Orphans are found by a variable in their environment, which every process that stems from the killed "
+            "one inherits. The gateway has a provisioner and a worker; `legion up` has MLflow's server with its own "
             "processes, a gateway, a provisioner and a worker.",
         ),
     )

@@ -165,19 +165,14 @@ def _section(
         ),
         (
             "On the team stack, as above, eight callers ask all the time. Each part is killed with -9, with "
-            "everything that "
-            "belongs to it, is left dead, and started again on its data. The time to notice runs from the kill "
-            "to the moment "
-            "when the admin API says that the registry cannot be asked. The S3 store is asked only when "
-            "something is to be "
-            "fetched: the alias is moved to a new version while it is dead, and the time runs from that move to the "
-            "failed download in the admin API; then the alias is moved to a version that is in the gateway's "
-            "cache. The last "
-            "time runs from an alias move after the part is back, to a version that was registered before, until the "
-            "admin API shows that version serving. A download that failed is tried again after 5 s, then 10 s "
-            "and so on.",
+            "everything that belongs to it, is left dead, and started again on its data. The time to notice runs "
+            "from the kill to the moment when the admin API says that the registry cannot be asked. The S3 store is "
+            "asked only when something is to be fetched: the alias is moved to a new version while it is dead, and "
+            "the time runs from that move to the failed download in the admin API; then the alias is moved to a "
+            "version that is in the gateway's cache. The last time runs from an alias move after the part is back, "
+            "to a version that was registered before, until the admin API shows that version serving. A download "
+            "that failed is tried again after 5 s, then 10 s and so on.",
             "For the restart the gateway is ended and started again while all three are dead; it knows the "
-            "deployment "
-            "from its state folder and the model from its cache.",
+            "deployment from its state folder and the model from its cache.",
         ),
     )

@@ -204,11 +204,10 @@ def _section(found: dict[str, _Found], scale: Scale) -> Section:
             ),
         ),
         (
-            f"{scale.processes} processes of {scale.threads} threads each push to a registry that is new: its "
-            f"tables are "
-            "made by whoever comes first. First each thread has an artifact of its own, under one name; then all "
-            "push the "
-            "same file under another name; then real `legion register` processes start at once, whose time is mostly "
-            "that of importing MLflow on the machine's cores. All processes are on one machine and share its locks.",
+            f"{scale.processes} processes of {scale.threads} threads each push to a registry that is new: its tables "
+            "are made by whoever comes first. First each thread has an artifact of its own, under one name; then all "
+            "push the same file under another name; then real `legion register` processes start at once, whose time "
+            "is mostly that of importing MLflow on the machine's cores. All processes are on one machine and share "
+            "its locks.",
         ),
     )

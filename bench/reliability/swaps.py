@@ -162,28 +162,23 @@ def _section(scale: Scale, calls: list[Call], moves: list[Move], stock: list[Hol
             _table(stock, served, scale),
         ),
         (
-            "A gateway follows models:/probe@champion in MLflow's server, which keeps its metadata in PostgreSQL "
-            "and its "
-            "artifacts in an S3 store. An MLflow client moves the alias: every fifth time to a version that was just "
-            "registered, the time after that back to the version before, else to any other one. Eight callers "
-            "ask all "
-            "the time, 10 ms after each answer again, and compare each answer with what they asked.",
-            "A move is made when the admin API has shown the last one for 0.4 s. An answer is stale when its "
-            "request was sent "
-            "after the admin API showed one version serving, and before the alias was moved again, and another "
-            "version "
-            "gave it; or, in between, when it came from neither the old nor the new version. The gateway looks "
-            "at the "
-            f"registry every {FOLLOW:g} s, the default is 2 s; the times contain the wait for that look.",
+            "A gateway follows models:/probe@champion in MLflow's server, which keeps its metadata in PostgreSQL and "
+            "its artifacts in an S3 store. An MLflow client moves the alias: every fifth time to a version that was "
+            "just registered, the time after that back to the version before, else to any other one. Eight callers "
+            "ask all the time, 10 ms after each answer again, and compare each answer with what they asked.",
+            "A move is made when the admin API has shown the last one for 0.4 s. An answer is stale when its request "
+            "was sent after the admin API showed one version serving, and before the alias was moved again, and "
+            "another version gave it; or, in between, when it came from neither the old nor the new version. The "
+            f"gateway looks at the registry every {FOLLOW:g} s, the default is 2 s; the times contain the wait for "
+            "that look.",
             "What must be flat is compared between the early and the last stock, which have the same number of "
-            "releases: "
-            "one that answers, one that is kept warm. A leak shows as often as there are moves between them. The tolerances: "
-            f"{_MB['gateway']:g} MB for the gateway and {_MB['provisioner']:g} MB for the provisioner, which "
-            "holds MLflow, are above what the allocators move by themselves and below what a leak of 25 KB a move (100 "
-            "KB in the provisioner) would come to; two open files are a connection that is open in the one moment and "
-            "not in the other. Memory is compared by resident sets, since proportional ones change with what other "
-            "processes of the machine share. On disk each version that was served is kept once, so the cache is "
-            "compared by version, and nothing temporary may be left.",
+            "releases: one that answers, one that is kept warm. A leak shows as often as there are moves between "
+            f"them. The tolerances: {_MB['gateway']:g} MB for the gateway and {_MB['provisioner']:g} MB for the "
+            "provisioner, which holds MLflow, are above what the allocators move by themselves and below what a leak "
+            "of 25 KB a move (100 KB in the provisioner) would come to; two open files are a connection that is open "
+            "in the one moment and not in the other. Memory is compared by resident sets, since proportional ones "
+            "change with what other processes of the machine share. On disk each version that was served is kept "
+            "once, so the cache is compared by version, and nothing temporary may be left.",
         ),
     )
 

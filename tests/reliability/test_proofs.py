@@ -18,7 +18,11 @@ import swaps
 from demands import Failed, Section
 from scale import QUICK, Scale
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader"),
+]
 
 
 @pytest.fixture(autouse=True)
