@@ -188,9 +188,9 @@ def test_objects_are_validated_and_typed() -> None:
     status, refusal = ask(gppi, wire.LEGION, [{"name": "a", "alcohol": 12}, {"name": "b", "alcohol": "much"}])
     assert (status, refusal["row"], refusal["column"]) == (422, 1, "alcohol")
     assert "alcohol" in refusal["message"]
-    schemas = gppi.object_schemas()
-    assert schemas[0]["required"] == ["name", "alcohol"]
-    assert set(schemas[1]["properties"]) == {"score"}
+    said = gppi.describe()
+    assert said["x-legion-input"]["required"] == ["name", "alcohol"]
+    assert set(said["x-legion-output"]["properties"]) == {"score"}
 
 
 def test_objects_without_a_type_are_dicts() -> None:

@@ -33,6 +33,73 @@ def items_of(raw: Any) -> Any:
     return plain(raw)
 
 
+def rows_of(raw: Any, n: int) -> Any:
+    """What a module gave for `n` rows or objects, as a list of as many answers, their cells still anything.
+
+    A matrix of any kind (ndarray, lists, tuples, DataFrame, sparse, whatever numpy reads) is a list of rows, a flat one
+    or a Series a list of values. With column names (a pair (matrix, names), a DataFrame, a Series that has a name, an
+    array with fields) each row is a dict. Text, a number and a dict are one answer. An ndarray of numbers stays one.
+
+    Raises ValueError where there are not `n` answers, or the names do not fit.
+    """
+    matrix, names = raw if _is_pair(raw) else (raw, None)
+    if hasattr(matrix, "to_frame") and not hasattr(matrix, "columns"):
+        names = [matrix.name] if names is None and isinstance(matrix.name, str) else names
+    elif hasattr(matrix, "iloc"):
+        names = list(matrix.columns) if names is None else names
+    elif names is None and isinstance(matrix, np.ndarray):
+        names = matrix.dtype.names
+    rows = _rows(matrix)
+    if len(rows) != n:
+        raise ValueError(f"the model gave {len(rows)} answers for {n} rows")
+    if names is None:
+        return rows
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise ValueError(f"the model gave the column {twice!r} twice")
+    rows = [row if isinstance(row, (list, tuple)) else [row] for row in _listed(rows)]
+    wrong = next((row for row in rows if len(row) != len(names)), None)
+    if wrong is not None:
+        raise ValueError(f"the model gave {len(names)} column names for {len(wrong)} columns")
+    return [dict(zip(names, row)) for row in rows]
+
+
+def _rows(matrix: Any) -> Any:
+    """The rows of any kind of matrix, as a list or an ndarray of numbers."""
+    if isinstance(matrix, (list, tuple)):
+        return [list(row) if isinstance(row, (tuple, np.ndarray)) else row for row in matrix]
+    if hasattr(matrix, "iloc"):
+        # By column, so that whole numbers beside others stay whole.
+        if hasattr(matrix, "columns"):
+            return [list(row) for row in matrix.itertuples(index=False, name=None)]
+        return matrix.tolist()
+    if hasattr(matrix, "toarray"):
+        matrix = matrix.toarray()
+    elif hasattr(matrix, "__array__") and not isinstance(matrix, np.ndarray):
+        matrix = np.asarray(matrix)
+    if isinstance(matrix, np.ndarray) and matrix.ndim:
+        return matrix if matrix.dtype.kind in "biuf" and not np.ma.isMaskedArray(matrix) else _listed(matrix)
+    return [matrix]
+
+
+def _listed(rows: Any) -> List[Any]:
+    """The rows as a list. Dates as dates: counted in nanoseconds, numpy would make whole numbers of them."""
+    if not isinstance(rows, np.ndarray):
+        return list(rows)
+    return list((rows.astype("datetime64[us]") if rows.dtype.kind == "M" else rows).tolist())
+
+
+def _is_pair(raw: Any) -> bool:
+    """Whether this is a matrix and the names of its columns."""
+    if not (isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[1], (list, tuple)) and raw[1]):
+        return False
+    if not all(isinstance(name, str) for name in raw[1]):
+        return False
+    # Two rows of text look like it, but for the first one, which is no matrix.
+    flat = isinstance(raw[0], (list, tuple)) and not any(isinstance(row, (list, tuple, np.ndarray)) for row in raw[0])
+    return not flat or len(raw[1]) == 1
+
+
 def plain(value: Any) -> Any:
     """Any nest of values as what JSON can hold. Raises TypeError naming the type that cannot be."""
     if isinstance(value, np.generic):
@@ -73,7 +140,7 @@ def matrix_of(items: Any, columns: Optional[Sequence[str]]) -> Tuple[List[List[A
     if not isinstance(items, list):
         items = [items]
     if items and isinstance(items[0], dict):
-        names = list(items[0])
+        names = list(dict.fromkeys(name for item in items if isinstance(item, dict) for name in item))
         return [[item.get(name) for name in names] for item in items], names
     rows = [item if isinstance(item, list) else [item] for item in items]
     width = len(rows[0]) if rows else 1
