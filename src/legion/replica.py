@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from legion import wire
+from legion.artifact.cache import Hold, environment_of, hold_all
 from legion.errors import VerificationError, WorkerError
 
 _SCRIPT = Path(__file__).parent / "worker" / "__main__.py"
@@ -61,6 +62,7 @@ class Replica:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
         self._lifeline = -1
+        self._holds: list[Hold] = []
         self._decode = wire.decoder(list[wire.Reply]).decode
         self._first: asyncio.Future[bytes] | None = asyncio.get_running_loop().create_future()
         self._waiting: deque[OnReplies] = deque()
@@ -100,6 +102,8 @@ class Replica:
 
     async def _spawn(self, plan: wire.Plan, python: Path) -> None:
         loop = asyncio.get_running_loop()
+        # Nobody removes them from the cache while the worker may read them.
+        self._holds = hold_all(Path(plan.folder), environment_of(python))
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         try:
@@ -183,6 +187,8 @@ class Replica:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+        while self._holds:
+            self._holds.pop().close()
         if self._first is not None and self._first.done() and not self._first.cancelled():
             self._first.exception()
 

@@ -18,6 +18,7 @@ import msgspec
 from legion.artifact import durable
 from legion.artifact import folder as folders
 from legion.artifact import manifest as manifests
+from legion.artifact.cache import ARTIFACTS, Note, claim, hold, keep
 from legion.artifact.contents import Container, Member
 from legion.artifact.limits import DEFAULT, Limits
 from legion.artifact.manifest import Manifest
@@ -258,25 +259,32 @@ def unpacked(artifact: Artifact, cache: Path, *, advance: Advance | None = None)
     """The artifact's content as the folder `cache/artifacts/<hex of its digest>`, made once.
 
     Of several makers at once one unpacks and the others wait; one that fails or is killed leaves nothing that
-    counts. Whoever uses the folder must not write into it.
+    counts. Whoever uses the folder must not write into it. It is kept (cache.py) for this process.
     """
     folder = _place(artifact.digest, cache)
-    if folder.is_dir():
-        return folder
-    with _writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with durable.locked(folder.with_suffix(".lock")):
-            if not folder.is_dir():
-                durable.remove_leftovers(folder)
-                unpack(artifact, folder, advance=advance)
+    with _writing(folder), claim(folder) as held:
+        if not folder.is_dir():
+            _unpack_once(artifact, folder, advance)
+            model = artifact.manifest.model
+            held.note(Note(artifact.size, f"{model.name} {model.version}"))
+        keep(hold(folder))
     return folder
 
 
+def _unpack_once(artifact: Artifact, folder: Path, advance: Advance | None) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with durable.locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            durable.remove_leftovers(folder)
+            unpack(artifact, folder, advance=advance)
+
+
 def cached(digest: str, cache: Path) -> Path | None:
-    """The folder that `unpacked` made of the artifact with this digest, or None."""
+    """The folder that `unpacked` made of the artifact with this digest, or None; it is kept for this process too."""
     folder = _place(digest, cache)
+    keep(hold(folder))
     return folder if folder.is_dir() else None
 
 
 def _place(digest: str, cache: Path) -> Path:
-    return cache / "artifacts" / digest.removeprefix("sha256:")
+    return cache / ARTIFACTS / digest.removeprefix("sha256:")

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("legion.cli.serve:serve", "Serve one or several models over HTTP."),
     "predict": ("legion.cli.predict:predict", "Predict a whole file: csv, jsonl, parquet or arrow."),
     "deploy": ("legion.cli.deploy:deploy", "Deploy models to a running gateway and look after them."),
+    "cache": ("legion.cli.cache:cache", "Show what the cache holds, or make room."),
     "doctor": ("legion.cli.doctor:doctor", "Show what is there, what is missing and what it would enable."),
 }
 

@@ -7,13 +7,18 @@ import secrets
 from pathlib import Path
 
 from legion import settings
-from legion.artifact import durable
+from legion.artifact import durable, sizes
 from legion.settings import DEFAULT_GATEWAY as DEFAULT_GATEWAY
 
 
 def cache_folder() -> Path:
     """Where unpacked artifacts and model environments are kept."""
     return settings.cache_folder(os.environ)
+
+
+def cache_size() -> int:
+    """How many bytes the cache may take. Raises UsageError."""
+    return sizes.budget(os.environ)
 
 
 def state_folder() -> Path:

@@ -18,6 +18,8 @@ import msgspec
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from legion.artifact.cache import Hold, Note, claim, hold, keep
+from legion.artifact.sizes import size_of
 from legion.environment.discovery import find_python
 from legion.environment.lock import held
 from legion.environment.redaction import redacted
@@ -60,25 +62,38 @@ def realise(spec: EnvironmentSpec, *, cache: Path, say: Say) -> Path:
     """The interpreter of an environment that holds `spec` and what the worker needs; made if it is not there.
 
     Raises EnvironmentBuildError with uv's complaint, EnvironmentRefused for a Python that is too old. A
-    second builder of the same environment waits for the first and takes what it made.
+    second builder of the same environment waits for the first and takes what it made. It is kept
+    (artifact/cache.py) for this process.
     """
     folder = environment_folder(spec, cache)
-    if python := _ready(folder):
-        say(f"environment {folder.name[:12]} is ready")
-        return python
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        waiting = f"environment {folder.name[:12]} is being made by another process; waiting for it"
-        with held(folder.with_suffix(".lock"), lambda: say(waiting)) as lock:
-            if python := _ready(folder):
-                say(f"environment {folder.name[:12]} is ready")
-                return python
-            return _build(spec, folder, lock, say)
+        with claim(folder) as claimed:
+            python = _made(spec, folder, claimed, say)
+            keep(hold(folder))
+            return python
     except OSError as error:
         raise EnvironmentBuildError(
             f"the environment could not be made in {folder.parent} ({error.strerror or error}); give the "
             f"cache folder space and write permission, or set LEGION_CACHE to another"
         ) from error
+
+
+def _made(spec: EnvironmentSpec, folder: Path, claimed: Hold, say: Say) -> Path:
+    """The interpreter that is there already, or that is made now."""
+    if python := _ready(folder):
+        say(f"environment {folder.name[:12]} is ready")
+        return python
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    waiting = f"environment {folder.name[:12]} is being made by another process; waiting for it"
+    with held(folder.with_suffix(".lock"), lambda: say(waiting)) as lock:
+        if python := _ready(folder):
+            say(f"environment {folder.name[:12]} is ready")
+            return python
+        python = _build(spec, folder, lock, say)
+        count = len(spec.requirements)
+        what = f"Python {_version_of(folder)}, {count} requirement{'' if count == 1 else 's'}"
+        claimed.note(Note(size_of(folder), what))
+        return python
 
 
 def _python(spec: EnvironmentSpec) -> str:

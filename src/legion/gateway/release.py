@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from legion.artifact.cache import environment_of, hold_all
 from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
 from legion.gateway.pool import Pool
@@ -18,6 +19,8 @@ class Release:
         plan = delivery.plan
         self.delivery = delivery
         self.replicas = replicas
+        # From here to `end`, so that a worker that ended can be started again at any time.
+        self._holds = hold_all(Path(plan.folder), environment_of(Path(delivery.python)))
         self.meter = Meter()
         self.pool = Pool(plan, Path(delivery.python), replicas=replicas, limits=limits, meter=self.meter)
         self.since: datetime | None = None
@@ -43,6 +46,8 @@ class Release:
         if self.pool.ready:
             await self.pool.drained()
         await self.pool.stop()
+        while self._holds:
+            self._holds.pop().close()
 
 
 def named(delivery: Delivery) -> str:

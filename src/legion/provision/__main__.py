@@ -16,8 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from legion.order import Cancel, Event, Failure, Mark, Order, Request
+from legion.order import Cancel, Delivery, Event, Failure, Mark, Order, Request
 from legion.provision.follow import follow
+from legion.provision.housekeeping import Housekeeping
 from legion.registry import versions
 
 _logger = logging.getLogger("legion.provision")
@@ -34,6 +35,7 @@ class Provisioner:
         self._out = out
         self._writing = threading.Lock()
         self._cancelled: dict[int, threading.Event] = {}
+        self._housekeeping = Housekeeping(cache, os.environ)
 
     def take(self, request: Request) -> None:
         """Begin, cancel or note what was asked for; returns at once."""
@@ -59,6 +61,8 @@ class Provisioner:
         with self._writing:
             while line:
                 line = line[os.write(self._out, line) :]
+        if isinstance(event, Delivery):
+            self._housekeeping.delivered()
 
 
 def _mark(mark: Mark) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 from legion import wire
 from legion.artifact import golden, manifest
 from legion.artifact.archive import cached, open_artifact, unpacked
+from legion.artifact.cache import EXPORTS, Note, claim, hold, keep, scratch
 from legion.artifact.plan import GOLDEN, plan_for
 from legion.environment import docker
 from legion.environment.interpreter import interpreter
@@ -78,10 +79,15 @@ def _from_folder(folder: Path, digest: str | None, *, env: str, cache: Path, say
         raise UsageError(
             f"{described.model.name} is a {described.binaries.type} model; only python models are served yet"
         )
-    if described.binaries.dependencies == "docker":
-        python = _contained(described, folder, env=env, cache=cache, say=say)
-    else:
-        python = interpreter(read_spec(folder, described.binaries.conda_path), env, cache=cache, say=say)
+    # Making an environment may take longer than what is found is kept for.
+    with ExitStack() as using:
+        if (held := hold(folder)) is not None:
+            using.enter_context(held)
+        if described.binaries.dependencies == "docker":
+            python = _contained(described, folder, env=env, cache=cache, say=say)
+        else:
+            python = interpreter(read_spec(folder, described.binaries.conda_path), env, cache=cache, say=say)
+        keep(hold(folder))
     return Resolved(plan_for(folder.absolute(), described), python, _example(folder), digest)
 
 
@@ -122,10 +128,9 @@ def _pulled(reference: Reference, *, env: str, cache: Path, say: Say) -> Resolve
     # Needs the extra `mlflow`, so it is imported where it is wanted.
     from legion.registry.store import pull  # noqa: PLC0415
 
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="pull-", dir=cache) as into:
+    with scratch(cache) as into:
         say(f"fetching {reference.text}")
-        folder = pull(reference, Path(into))
+        folder = pull(reference, into)
         name = reference.name or reference.text.rsplit("/", 1)[-1]
         return _from_artifact(_packed(folder, name, env=env, cache=cache, say=say), env=env, cache=cache, say=say)
 
@@ -140,8 +145,12 @@ def _packed(folder: Path, name: str, *, env: str, cache: Path, say: Say) -> Path
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         stamp.update(f"{path.relative_to(folder)}\0{content}\0".encode())
-    out = cache / "exports" / f"{stamp.hexdigest()}.zip"
-    if not out.is_file():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        make_from_folder(folder, Wish(out=out, env=env), fallback_name=name, cache=cache, say=say)
+    out = cache / EXPORTS / f"{stamp.hexdigest()}.zip"
+    with claim(out) as held:
+        if not out.is_file():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            made = make_from_folder(folder, Wish(out=out, env=env), fallback_name=name, cache=cache, say=say)
+            model = made.manifest.model
+            held.note(Note(out.stat().st_size, f"{model.name} {model.version}"))
+        keep(hold(out))
     return out
