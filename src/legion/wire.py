@@ -32,7 +32,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     `interface` is `pyfunc` (an MLflow model at `folder`) or `gppi` (the module `entrypoint` in `workdir`,
     relative to `folder`). `flavors` is the MLmodel's section of that name. `golden` and `linear` are the paths of
     legion.golden.json and legion.linear.json, from `folder` or absolute, or None. With `reference` the worker takes no
-    shortcut and merges nothing: the answers are the reference path's own.
+    shortcut and merges nothing: the answers are the reference path's own. A Java model has the interface `gjpi`, its
+    JAR as `entrypoint`, and `jvm_options`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     golden: Optional[str] = None
     reference: bool = False
     linear: Optional[str] = None
+    jvm_options: Tuple[str, ...] = ()
 
 
 class Linear(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

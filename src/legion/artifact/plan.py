@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from legion.artifact import jvm_options
 from legion.artifact.manifest import Manifest
 from legion.errors import ArchiveError
 from legion.signature import Signature, from_mlflow
@@ -20,7 +21,8 @@ LINEAR = "legion.linear.json"
 def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Plan:
     """The plan for an artifact unpacked at `folder`; with `reference` no shortcut is taken.
 
-    Raises ArchiveError where the manifest points at what is not there.
+    Raises ArchiveError where the manifest points at what is not there, ManifestError for options of a Java virtual
+    machine that are not allowed.
     """
     workdir = folder / manifest.model.work_dir
     if not workdir.is_dir():
@@ -29,7 +31,9 @@ def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Pl
         )
     flavors: dict[str, Any] = {}
     signature = Signature()
+    is_java = manifest.binaries.type == "java"
     interface = "pyfunc" if manifest.toolchain.further.get("interface") == "pyfunc" else "gppi"
+    interface = "gjpi" if is_java else interface
     if interface == "pyfunc":
         flavors, signature = read_mlmodel(workdir)
     golden = GOLDEN if (folder / GOLDEN).is_file() else None
@@ -46,6 +50,7 @@ def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Pl
         golden=None if golden is None else str(folder / golden),
         reference=reference,
         linear=str(linear) if interface == "pyfunc" and linear.is_file() else None,
+        jvm_options=jvm_options.parse(manifest.binaries.further.get("jvm_options")) if is_java else (),
     )
 
 
