@@ -352,6 +352,258 @@ def test_a_missing_entrypoint_names_it(tmp_path: Path) -> None:
         replica.ask(made, Path(sys.executable), [])
 
 
+TYPES = {
+    "list of models": "List[Wine]",
+    "built-in list": "list[Wine]",
+    "sequence": "Sequence[Wine]",
+    "model": "Wine",
+    "dataclass": "Plain",
+    "list of dataclasses": "List[Plain]",
+    "typed dict": "Typed",
+    "dict of numbers": "Dict[str, float]",
+    "pydantic 1": "Old",
+    "list of pydantic 1": "List[Old]",
+}
+
+
+@pytest.mark.parametrize("declared", TYPES.values(), ids=TYPES)
+def test_every_way_to_declare_an_input_type(declared: str) -> None:
+    gppi = model(f"""
+        import dataclasses, warnings
+        from typing import Dict, List, Sequence
+        from typing_extensions import TypedDict
+        from pydantic import BaseModel
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pydantic import v1
+
+        class Wine(BaseModel):
+            alcohol: float
+
+        class Old(v1.BaseModel):
+            alcohol: float
+
+        @dataclasses.dataclass
+        class Plain:
+            alcohol: float
+
+        class Typed(TypedDict):
+            alcohol: float
+
+        def init(): return "objects"
+        def get_object_input_type(): return {declared}
+        def predict_on_objects(objects):
+            return [{{"y": (one["alcohol"] if isinstance(one, dict) else one.alcohol) * 2}} for one in objects]
+    """)
+    assert ask(gppi, wire.LEGION, [{"alcohol": 6}]) == (200, [{"y": 12.0}])
+    status, refusal = ask(gppi, wire.LEGION, [{"alcohol": 6}, {"alcohol": "much"}])
+    assert (status, refusal["row"], refusal["column"]) == (422, 1, "alcohol")
+    assert gppi.describe()["x-legion-input"]["type"] == "object"
+
+
+@pytest.mark.parametrize("declared", ["dict", "Dict", "List", "List[Dict]", "List[Dict[str, Any]]", "Any", "None"])
+def test_a_type_that_says_nothing_leaves_the_objects_as_they_are(declared: str) -> None:
+    gppi = model(f"""
+        import pydantic
+        from typing import Any, Dict, List
+        def init(): return "objects"
+        def get_object_input_type(): return {declared}
+        def get_object_output_type(): return {declared}
+        def predict_on_objects(objects): return objects
+    """)
+    assert ask(gppi, wire.LEGION, [{"x": [1, {}]}]) == (200, [{"x": [1, {}]}])
+    assert gppi.describe() is None
+
+
+def test_the_path_of_a_field_inside_an_object() -> None:
+    gppi = model("""
+        from typing import List
+        from pydantic import BaseModel, model_validator
+        class Part(BaseModel):
+            weight: float
+        class Whole(BaseModel):
+            parts: List[Part]
+            @model_validator(mode="after")
+            def check(self):
+                if not self.parts: raise ValueError("no parts")
+                return self
+        def init(): return "objects"
+        def get_object_input_type(): return Whole
+        def predict_on_objects(objects): return [len(one.parts) for one in objects]
+    """)
+    status, refusal = ask(gppi, wire.LEGION, [{"parts": [{"weight": 1}, {"weight": "x"}, {}]}])
+    assert (status, refusal["column"]) == (422, "parts.1.weight")
+    assert refusal["message"].startswith("row 0, field 'parts.1.weight': ")
+    assert refusal["message"].endswith("(and 1 more)")
+    status, refusal = ask(gppi, wire.LEGION, [{"parts": []}])
+    assert (status, refusal["row"], refusal["column"]) == (422, 0, None)
+    assert refusal["message"] == "row 0: Value error, no parts"
+    assert ask(gppi, wire.LEGION, [{"parts": [{"weight": 1}]}]) == (200, [1])
+
+
+def test_a_strict_type_reads_what_json_has_no_type_for() -> None:
+    gppi = model("""
+        import datetime
+        from pydantic import BaseModel, ConfigDict
+        class Day(BaseModel):
+            model_config = ConfigDict(strict=True)
+            day: datetime.date
+            n: int
+        def init(): return "objects"
+        def get_object_input_type(): return Day
+        def predict_on_objects(objects): return [one.day.year for one in objects]
+    """)
+    assert ask(gppi, wire.LEGION, [{"day": "2020-02-03", "n": 1}]) == (200, [2020])
+    status, refusal = ask(gppi, wire.LEGION, [{"day": "2020-02-03", "n": "1"}])
+    assert (status, refusal["column"]) == (422, "n")
+
+
+OUTPUT = """
+    import uuid
+    from pydantic import BaseModel, Field
+    class Score(BaseModel):
+        value: float = Field(serialization_alias="the value")
+        id: uuid.UUID = uuid.UUID(int=1)
+    def init(): return "objects"
+    def get_object_output_type(): return Score
+    def predict_on_objects(objects): return [ANSWER for one in objects]
+"""
+
+
+def test_the_output_type_checks_and_writes_the_answer() -> None:
+    expected = [{"the value": 1.5, "id": "00000000-0000-0000-0000-000000000001"}]
+    for answer in ("Score(value=1.5)", '{"value": 1.5}', '{"value": "1.5", "other": 3}'):
+        assert ask(model(OUTPUT.replace("ANSWER", answer)), wire.LEGION, [{}]) == (200, expected)
+    status, refusal = ask(model(OUTPUT.replace("ANSWER", '{"value": "much"}')), wire.LEGION, [{}])
+    assert status == 400
+    assert refusal["message"].startswith(
+        "Exception during prediction: the model's answer 0, field 'value' does not fit the type it declares: "
+    )
+    assert set(model(OUTPUT).describe()["x-legion-output"]["properties"]) == {"the value", "id"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["frame", "frame.to_dict('records')", "tuple(frame.to_dict('records'))", "([[1, 'x'], [2, 'y']], ['n', 's'])"],
+)
+def test_objects_mode_takes_any_table_for_an_answer(answer: str) -> None:
+    gppi = model(f"""
+        import pandas as pd
+        frame = pd.DataFrame({{"n": [1, 2], "s": ["x", "y"]}})
+        def init(): return "objects"
+        def predict_on_objects(objects): return {answer}
+    """)
+    assert ask(gppi, wire.LEGION, [{}, {}]) == (200, [{"n": 1, "s": "x"}, {"n": 2, "s": "y"}])
+    status, refusal = ask(gppi, wire.LEGION, [{}])
+    assert (status, refusal["message"]) == (400, "Exception during prediction: the model gave 2 answers for 1 rows")
+
+
+SIDES = {
+    "lists": '([{"name": "a", "type": "number"}], [{"name": "y", "type": "number"}])',
+    "a list of lists": '[[{"name": "a", "type": "number"}], [{"name": "y", "type": "number"}]]',
+    "tuples": '(({"name": "a", "type": "Number"},), ({"name": "y", "type": "float"},))',
+    "named tuples": "([Column('a', 'double', True, None)], [Column('y', 'double', True, None)])",
+    "models": "(A, Y)",
+}
+
+
+@pytest.mark.parametrize("name", ["get_info", "info"])
+@pytest.mark.parametrize("info", SIDES.values(), ids=SIDES)
+def test_both_sides_in_every_shape(info: str, name: str) -> None:
+    gppi = model(f"""
+        from collections import namedtuple
+        from pydantic import BaseModel
+        Column = namedtuple("Column", "name type required example")
+        class A(BaseModel):
+            a: float
+        class Y(BaseModel):
+            y: float
+        def init(): return "matrix"
+        def predict_on_matrix(input_matrix, provided_columns_names=None): return input_matrix * 2
+        def {name}(): return {info}
+    """)
+    assert (gppi.signature.inputs, gppi.signature.outputs) == ((Field("a", "double"),), (Field("y", "double"),))
+    assert ask(gppi, wire.LEGION, {"data": [[1.5]]}) == (200, {"prediction": [[3.0]], "columns": ["y"]})
+    status, refusal = ask(gppi, wire.LEGION, {"columns": ["b"], "data": [[1]]})
+    assert (status, refusal["column"]) == (422, "a")
+
+
+def test_a_document_and_a_type_are_both_told() -> None:
+    gppi = model(OBJECTS + "    def info(): return {'openapi': '3.1.0', 'paths': {}}")
+    assert set(gppi.describe()) == {"openapi", "paths", "x-legion-input", "x-legion-output"}
+
+
+ANSWERS = {
+    "frame of dates": (
+        pd.DataFrame({"d": pd.to_datetime(["2020-01-02", None])}),
+        [{"d": "2020-01-02T00:00:00"}, {"d": None}],
+    ),
+    "series of dates": (pd.Series(pd.to_datetime(["2020-01-02", None])), ["2020-01-02T00:00:00", None]),
+    "array of dates": (np.array(["2020-01-02", "NaT"], "datetime64[ns]"), ["2020-01-02T00:00:00", None]),
+    "array with fields": (
+        np.array([(1, "x"), (2, "y")], [("n", int), ("s", "U1")]),
+        [{"n": 1, "s": "x"}, {"n": 2, "s": "y"}],
+    ),
+    "masked": (np.ma.array([1, 2], mask=[False, True]), [1, None]),
+    "categories": (pd.Series(["x", "y"], dtype="category"), ["x", "y"]),
+    "nullable": (pd.Series([1, None], dtype="Int64"), [1, None]),
+    "sparse array": (scipy.sparse.coo_array([[0, 1.0], [0, 0]]), [[0.0, 1.0], [0.0, 0.0]]),
+    "whole numbers beside others": (
+        pd.DataFrame({"n": [1, 2], "x": [0.5, 1.5]}),
+        [{"n": 1, "x": 0.5}, {"n": 2, "x": 1.5}],
+    ),
+    "nested": ([[[1, 2], {"x": (1,)}], [[], None]], [[[1, 2], {"x": [1]}], [[], None]]),
+    "three dimensions": (np.arange(8).reshape(2, 2, 2), [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]),
+    "objects": ([{"y": 1}, {"y": 2, "z": 3}], [{"y": 1}, {"y": 2, "z": 3}]),
+    "text": (["x", "y"], ["x", "y"]),
+    "array of text": (np.array(["x", "y"]), ["x", "y"]),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), ANSWERS.values(), ids=ANSWERS)
+def test_every_kind_of_answer(answer: Any, expected: Any) -> None:
+    mlflow, legion = answers(answer)
+    assert mlflow == (200, {"predictions": expected})
+    assert legion[0] == 200
+    for row, item in zip(legion[1]["prediction"], expected, strict=True):
+        if isinstance(item, dict):
+            assert {k: v for k, v in zip(legion[1]["columns"], row, strict=True) if v is not None or k in item} == item
+
+
+@pytest.mark.parametrize("answer", [5.0, "text", np.float32(5), np.array(5.0), {"y": 5}])
+def test_one_answer_for_one_row(answer: Any) -> None:
+    body = {"data": [[1, 2]]}
+    status, legion = ask(matrix_model(answer), wire.LEGION, body)
+    value = next(iter(answer.values())) if isinstance(answer, dict) else answer
+    assert (status, legion["prediction"]) == (200, [[value]])
+    assert ask(matrix_model(answer), wire.LEGION, {"data": [[1, 2], [3, 4]]})[0] == 400
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    for answer in (
+        ([[1, 2], [3, 4]], ["a", "a"]),
+        pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]),
+    ):
+        (status, mlflow), _ = answers(answer)
+        assert (status, "the column 'a' twice" in mlflow["message"]) == (400, True)
+
+
+def test_the_module_s_own_processes_find_its_neighbours(tmp_path: Path) -> None:
+    made = plan(
+        tmp_path,
+        """
+        import subprocess, sys
+        def init(): return "objects"
+        def predict_on_objects(objects):
+            return [subprocess.run([sys.executable, "-c", "import neighbour; print(neighbour.VALUE)"],
+                                   capture_output=True, text=True, cwd="/").stdout]
+        """,
+    )
+    (tmp_path / "model" / "neighbour.py").write_text("VALUE = 3")
+    _, replies = replica.ask(made, Path(sys.executable), [wire.Call(wire.LEGION, b"[{}]")])
+    assert json.loads(replies[0].body) == ["3\n"]
+
+
 def test_input_errors_of_objects_name_the_field() -> None:
     with pytest.raises(InputError) as caught:
         model(OBJECTS).predict(Table(None, 1, objects=[{"name": "x"}]), None)

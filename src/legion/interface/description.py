@@ -102,12 +102,12 @@ def _fields(side: Any) -> Tuple[Field, ...]:
         kind = _TYPES.get(kind, kind)
         if name is None or kind not in SCALARS:
             return ()
-        fields.append(Field(str(name), kind, bool(read("required", True)), example=result.plain(read("example"))))
+        fields.append(Field(str(name), kind, bool(read("required", True)), example=_plain(read("example"))))
     return tuple(fields)
 
 
-def _plain(document: Dict[str, Any]) -> Dict[str, Any]:
+def _plain(value: Any) -> Any:
     try:
-        return dict(result.plain(document))
-    except TypeError as error:
-        raise WorkerError(f"what the entrypoint says of itself is no JSON ({error}); correct get_info()") from None
+        return result.plain(value)
+    except TypeError:
+        raise WorkerError("get_info() or info() of the entrypoint gives what JSON cannot hold; correct it") from None

@@ -8,7 +8,6 @@ module brings its own, and a declared type that is no pydantic model is checked 
 from __future__ import annotations
 
 import collections.abc
-import contextlib
 import inspect
 import json
 import sys
@@ -49,13 +48,18 @@ class ObjectType:
         try:
             return self._validate(item)
         except ValueError as error:
-            # A strict type takes a date or bytes as text from JSON, and from JSON only.
-            if self._validate_json is not None:
-                with contextlib.suppress(ValueError, TypeError):
-                    return self._validate_json(json.dumps(item))
             path, text = _fault(error)
-            where = f"row {row}" if path is None else f"row {row}, field {path!r}"
-            raise InputError(f"{where}: {text}", row=row, column=path) from None
+        if self._validate_json is not None:
+            # A strict type takes a date or bytes as text from JSON, and from JSON only.
+            try:
+                return self._validate_json(json.dumps(item))
+            except TypeError:
+                pass
+            except ValueError as error:
+                again = _fault(error)
+                path, text = (path, text) if again[0] is None else again
+        where = f"row {row}" if path is None else f"row {row}, field {path!r}"
+        raise InputError(f"{where}: {text}", row=row, column=path)
 
     def write(self, answers: Sequence[Any], *, plain: bool) -> List[Any]:
         """The model's answers, checked and as dicts; with `plain` of what JSON holds only.
