@@ -1,13 +1,14 @@
-# One word each: demo, test, check, bench, reliability, lock, clean. `make demo` needs Python 3.11+ and nothing else.
+# One word each: demo, java, test, check, bench, reliability, lock, clean. `make demo` needs Python 3.11+ and nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench reliability lock clean help
+.PHONY: demo java test check bench reliability lock clean help
 
 help:
 	@echo "make demo    train, pack, register and serve the example, call it, and end"
+	@echo "make java    build the example model in Java, where a JDK is present"
 	@echo "make test    the whole test suite, the quick tests first"
 	@echo "make check   lint, types and import contracts"
 	@echo "make bench   speed beside the real mlflow models serve; writes docs/benchmarks.md"
@@ -27,6 +28,18 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
+
+# By the release that Legion asks for at least, whichever JDK builds it.
+JAVA_WINE := build/java-wine
+java:
+	@command -v javac >/dev/null && command -v jar >/dev/null \
+		|| { echo "A JDK is missing; on Debian: apt install default-jdk-headless"; exit 1; }
+	@rm -rf $(JAVA_WINE) && mkdir -p $(JAVA_WINE)/classes/example
+	@javac --release 11 -d $(JAVA_WINE)/classes src/legion/interface/java/LegionModel.java examples/java-wine/WineModel.java
+	@cp examples/java-wine/weights.csv $(JAVA_WINE)/classes/example/
+	@cp -R examples/java-wine/META-INF $(JAVA_WINE)/classes/
+	@jar --create --file $(JAVA_WINE)/wine.jar -C $(JAVA_WINE)/classes .
+	@echo "$(JAVA_WINE)/wine.jar"
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q -m "not slow"

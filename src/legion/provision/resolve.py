@@ -17,7 +17,7 @@ from legion.artifact import golden, manifest
 from legion.artifact.archive import cached, open_artifact, unpacked
 from legion.artifact.cache import EXPORTS, Note, claim, hold, keep, scratch
 from legion.artifact.plan import GOLDEN, plan_for
-from legion.environment import docker
+from legion.environment import docker, java
 from legion.environment.interpreter import interpreter
 from legion.environment.spec import read_spec
 from legion.errors import UsageError
@@ -75,16 +75,14 @@ def _from_folder(folder: Path, digest: str | None, *, env: str, cache: Path, say
     source = _manifest_in(folder)
     assert source is not None
     described = manifest.parse(source.read_bytes(), source.name)
-    if described.binaries.type != "python":
-        raise UsageError(
-            f"{described.model.name} is a {described.binaries.type} model; only python models are served yet"
-        )
     # Making an environment may take longer than what is found is kept for.
     with ExitStack() as using:
         if (held := hold(folder)) is not None:
             using.enter_context(held)
         if described.binaries.dependencies == "docker":
             python = _contained(described, folder, env=env, cache=cache, say=say)
+        elif described.binaries.type == "java":
+            python = java.interpreter(env)
         else:
             python = interpreter(read_spec(folder, described.binaries.conda_path), env, cache=cache, say=say)
         keep(hold(folder))

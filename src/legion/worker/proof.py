@@ -128,7 +128,13 @@ def _load_gppi(plan: Plan) -> Model:
     return gppi.load(plan)
 
 
-_LOADERS: Dict[str, Callable[[Plan], Model]] = {"pyfunc": _load_pyfunc, "gppi": _load_gppi}
+def _load_gjpi(plan: Plan) -> Model:
+    from legion.interface import gjpi  # noqa: PLC0415
+
+    return gjpi.load(plan)
+
+
+_LOADERS: Dict[str, Callable[[Plan], Model]] = {"pyfunc": _load_pyfunc, "gppi": _load_gppi, "gjpi": _load_gjpi}
 
 
 def _read_golden(plan: Plan) -> Optional[_Golden]:
