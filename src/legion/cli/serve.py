@@ -18,7 +18,7 @@ from legion.gateway.declaration import Declaration, VariantDeclaration, Workers
 from legion.gateway.deployment import Deployment
 from legion.gateway.limits import MIB, Limits
 from legion.gateway.release import named
-from legion.gateway.server import Declared, Setting
+from legion.gateway.server import Declared, Grpc, Setting
 from legion.gateway.variant import Kept
 from legion.order import Delivery
 from legion.provision.resolve import resolve
@@ -38,6 +38,11 @@ _DEPLOYMENT = (".yaml", ".yml")
 )
 @click.option("-h", "--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("-p", "--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="Speak the Open Inference Protocol over gRPC here as well (extra: grpc).",
+)
 @click.option("-w", "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes a model.")
 @click.option(
     "--env",
@@ -86,6 +91,7 @@ def serve(
     more: tuple[str, ...],
     host: str,
     port: int,
+    grpc_port: int | None,
     workers: int,
     env: str,
     manager: str | None,
@@ -108,12 +114,16 @@ def serve(
     models += more
     if not models and not admin:
         raise UsageError("there is nothing to serve; name a MODEL, or add --admin to take deployments")
+    if grpc_port is not None:
+        server.load_grpc()
     limits = Limits(max_body=max_body * MIB, queue=queue, timeout=timeout)
     wished = Workers(workers, env if manager is None else _MANAGERS[manager], keep_warm)
     sock = server.bind(host, port)
     declared = [_declared(text, limits, wished, follow) for text in models]
     address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
     setting = Setting(settings.cache_folder(), say)
+    if grpc_port is not None:
+        setting = msgspec.structs.replace(setting, grpc=Grpc(host, grpc_port, limits.max_body))
     if admin:
         token = settings.make_admin_token()
         setting = msgspec.structs.replace(setting, state=state or settings.state_folder(), token=token)

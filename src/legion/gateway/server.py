@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvicorn
 import uvloop
 
-from legion.errors import OutsideError, UsageError
+from legion.errors import MissingExtraError, OutsideError, UsageError
 from legion.gateway.admin import Admin
 from legion.gateway.app import Gateway
 from legion.gateway.control import Control
@@ -26,6 +28,9 @@ from legion.gateway.fleet import Fleet
 from legion.gateway.ledger import Ledger
 from legion.gateway.provisioner import Provisioner
 from legion.gateway.variant import Kept
+
+if TYPE_CHECKING:
+    from legion.gateway.grpc_face import GrpcFace
 
 _DRAIN = 25
 
@@ -53,14 +58,23 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
+class Grpc(msgspec.Struct, frozen=True):
+    """Where gRPC is listened for; a message has at most `max_body` bytes."""
+
+    host: str
+    port: int
+    max_body: int
+
+
 class Setting(msgspec.Struct, frozen=True):
     """How a gateway is to be: `cache` for what is fetched; with `state` and `token` it keeps deployments and has an
-    admin API. `say` takes a line for people."""
+    admin API; with `grpc` it speaks the Open Inference Protocol there as well. `say` takes a line for people."""
 
     cache: Path
     say: Callable[[str], None]
     state: Path | None = None
     token: str | None = None
+    grpc: Grpc | None = None
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -92,6 +106,7 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
     gateway.control = Control(lambda: list(fleet.deployments.values()), admin).app()
     server = _server(gateway)
+    face = None if setting.grpc is None else _grpc_face(gateway, setting.grpc)
     stopped = asyncio.Event()
 
     def stop() -> None:
@@ -103,7 +118,11 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     fleet.restore()
     for one in declared:
         fleet.put(one.declaration, one.kept)
-    listening = loop.create_task(server.serve([sock]))
+    faces = [server.serve([sock])]
+    if face is not None:
+        setting.say(f"the Open Inference Protocol over gRPC at {face.address}")
+        faces.append(face.run(stopped, _DRAIN))
+    listening = asyncio.gather(*faces)
     starting = loop.create_task(_started(fleet, strict=admin is None))
     try:
         await asyncio.wait((starting, loop.create_task(stopped.wait())), return_when=asyncio.FIRST_COMPLETED)
@@ -114,11 +133,26 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
             on_ready(list(fleet.deployments.values()), loop.time() - began)
         await listening
     finally:
-        server.should_exit = True
+        stop()
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await asyncio.gather(listening, return_exceptions=True)
         await fleet.stop()
+
+
+def load_grpc() -> type[GrpcFace]:
+    """What serves gRPC. Raises MissingExtraError where the extra is not installed."""
+    # The gateway starts programs and never goes on in a fork of itself; else gRPC remarks on every start.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+    try:
+        from legion.gateway.grpc_face import GrpcFace  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError("grpc", "--grpc-port") from None
+    return GrpcFace
+
+
+def _grpc_face(gateway: Gateway, grpc: Grpc) -> GrpcFace:
+    return load_grpc()(gateway, grpc.host, grpc.port, grpc.max_body)
 
 
 def _server(gateway: Gateway) -> _Server:
