@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import fcntl
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ import pytest
 from rattler.explicit_environment.environment import ExplicitEnvironmentSpec
 
 from conftest import MANIFEST, legion
+from legion.artifact.cache import read_note, record_of
 from legion.environment import conda
 from legion.environment.conda_install import EXPLICIT
 from legion.environment.conda_yaml import CondaPart
@@ -211,6 +213,13 @@ class TestRealise:
         python, cache, spec, _ = made
         said: list[str] = []
         assert is_made(spec, "conda", cache=cache)
+        # The cache knows what it is, and that this process may run it.
+        record = record_of(python.parent.parent)
+        assert record is not None
+        assert read_note(record).what == "3 conda packages"
+        assert (read_note(record).size or 0) > 1000
+        with record.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert interpreter(spec, "conda", cache=cache, say=said.append) == python
         assert said == [f"environment {python.parent.parent.name[:12]} is ready"]
 

@@ -11,45 +11,65 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from legion.artifact import durable
+from legion.artifact.cache import Hold, Note, claim, hold, keep
+from legion.artifact.sizes import size_of
 from legion.environment.lock import held
 from legion.environment.uv_command import Say
 from legion.errors import EnvironmentBuildError
 
 
-def built_once(folder: Path, marker: str, build: Callable[[int], bytes], say: Say) -> Path:
+class Built(msgspec.Struct, frozen=True):
+    """What a builder made: the content of the marker file, and a few words on what it is."""
+
+    marker: bytes
+    what: str
+
+
+def built_once(folder: Path, marker: str, build: Callable[[int], Built], say: Say) -> Path:
     """The interpreter `bin/python` of the environment in `folder`; made by `build` if it is not there.
 
-    `build` fills the folder and returns the content of the file `marker`; it is given the lock's descriptor, which
-    its subprocesses should inherit, so that the next builder waits for them too. A failed build leaves nothing.
-    Raises what `build` raises, and EnvironmentBuildError where the folder cannot be written.
+    `build` fills the folder; it is given the lock's descriptor, which its subprocesses should inherit, so that the
+    next builder waits for them too. A failed build leaves nothing. What is returned is kept (artifact/cache.py) for
+    this process. Raises what `build` raises, and EnvironmentBuildError where the folder cannot be written.
     """
-    name = folder.name[:12]
-    if python := ready(folder, marker):
-        say(f"environment {name} is ready")
-        return python
-    waiting = f"environment {name} is being made by another process; waiting for it"
     try:
-        with held(folder.with_suffix(".lock"), lambda: say(waiting)) as lock:
-            if python := ready(folder, marker):
-                say(f"environment {name} is ready")
-                return python
-            if folder.exists():
-                say(f"environment {name} is unfinished or has lost its Python; making it again")
-                shutil.rmtree(folder)
-            try:
-                content = build(lock)
-                with durable.new_file(folder / marker) as file:
-                    file.write(content)
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
+        with claim(folder) as claimed:
+            python = ready(folder, marker)
+            if python is None:
+                python = _built(folder, marker, build, claimed, say)
+            else:
+                say(f"environment {folder.name[:12]} is ready")
+            keep(hold(folder))
+            return python
     except OSError as error:
         raise EnvironmentBuildError(
             f"the environment could not be made in {folder.parent} ({error.strerror or error}); give the "
             f"cache folder space and write permission, or set LEGION_CACHE to another"
         ) from error
-    return folder / "bin" / "python"
+
+
+def _built(folder: Path, marker: str, build: Callable[[int], Built], claimed: Hold, say: Say) -> Path:
+    name = folder.name[:12]
+    waiting = f"environment {name} is being made by another process; waiting for it"
+    with held(folder.with_suffix(".lock"), lambda: say(waiting)) as lock:
+        if python := ready(folder, marker):
+            say(f"environment {name} is ready")
+            return python
+        if folder.exists():
+            say(f"environment {name} is unfinished or has lost its Python; making it again")
+            shutil.rmtree(folder)
+        try:
+            built = build(lock)
+            with durable.new_file(folder / marker) as file:
+                file.write(built.marker)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        claimed.note(Note(size_of(folder), built.what))
+        return folder / "bin" / "python"
 
 
 def ready(folder: Path, marker: str) -> Path | None:

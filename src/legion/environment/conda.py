@@ -18,7 +18,7 @@ import msgspec
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from legion.environment.built_once import built_once, ready
+from legion.environment.built_once import Built, built_once, ready
 from legion.environment.channels import all_addresses
 from legion.environment.conda_yaml import CondaPart
 from legion.environment.discovery import OLDEST
@@ -79,9 +79,10 @@ def realise(spec: EnvironmentSpec, *, cache: Path, say: Say) -> Path:
     """
     folder = environment_folder(spec, cache)
 
-    def build(lock: int) -> bytes:
+    def build(lock: int) -> Built:
         try:
-            return msgspec.json.encode(_build(spec, folder, cache, lock, say))
+            marker = _build(spec, folder, cache, lock, say)
+            return Built(msgspec.json.encode(marker), f"{len(marker.packages)} conda packages")
         except UvError as error:
             raise EnvironmentBuildError(
                 f"uv could not install the pip list of the model's conda.yaml: {error.complaint}; correct the "

@@ -26,9 +26,8 @@ def interpreter(spec: EnvironmentSpec, mode: str, *, cache: Path, say: Say) -> P
     another mode, MissingExtraError where conda's packages are wanted and rattler is not there, EnvironmentRefused
     and EnvironmentBuildError where there is no such environment.
     """
-    way = MODES.get(mode)
-    if mode == "docker":
-        raise UsageError(f"--env docker is for what names an image, and this does not; use one of {', '.join(MODES)}")
+    # What was trained in an image is packed like any other model, with whatever fits its own requirements.
+    way = MODES.get("auto" if mode == "docker" else mode)
     if way is None:
         raise UsageError(f"--env {mode} is no way to get an environment; use one of {', '.join(MODES)}")
     return way(spec, cache, say)

@@ -75,6 +75,8 @@ def _load_project(folder: Path, job: Job) -> Any:
 def _spec(project: Any, folder: Path, env: str) -> EnvironmentSpec:
     if project.docker_env:
         raise UsageError(f"the project runs in an image, so --env {env} cannot give its environment; use auto")
+    if env == "docker":
+        raise UsageError("the project's MLproject has no docker_env; use another --env than docker")
     if env == "local" or project.env_config_path is None:
         return EnvironmentSpec()
     return read_spec(folder, os.path.relpath(project.env_config_path, folder))
