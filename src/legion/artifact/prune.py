@@ -163,8 +163,8 @@ def _pruned(cache: Path, size: int, uncounted: bool, on_removed: Callable[[Entry
     left = sum(entry.size for entry in found)
     removed = []
     for entry in found:
-        # A pull is only there while it is made.
-        if (left > size or entry.kind == PULLS) and _remove(cache, entry):
+        # A pull is only there while it is made. What is left may be empty folders.
+        if (left > size or size == 0 or entry.kind == PULLS) and _remove(cache, entry):
             left -= entry.size
             removed.append(entry)
             if on_removed is not None:
