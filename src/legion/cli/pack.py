@@ -20,11 +20,22 @@ from legion.toolchain.packing import make_artifact
 @click.option("--version", help="Its version, such as 1.0.0-rc1; else one from the model's id.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file, or a folder for NAME-VERSION.zip.")
 @click.option("--env", default="auto", show_default=True, help="Where the model is tried: auto, local, uv or conda.")
+@click.option("--golden", type=click.Path(path_type=Path), help="Example requests for a JAR, as JSON; else drawn.")
+@click.option("--jvm-option", multiple=True, help="For a JAR: an option such as -Xmx512m; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def pack(source: str, name: str | None, version: str | None, output: Path | None, env: str, as_json: bool) -> None:
+def pack(
+    source: str,
+    name: str | None,
+    version: str | None,
+    output: Path | None,
+    env: str,
+    golden: Path | None,
+    jvm_option: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Pack SOURCE into one file.
 
-    SOURCE is a folder (an MLflow model, or a model with its own legion.model.yaml), runs:/ID/PATH or
+    SOURCE is a folder (an MLflow model, or a model with its own legion.model.yaml), a model's JAR, runs:/ID/PATH or
     models:/NAME@ALIAS.
     """
     made = make_artifact(
@@ -33,6 +44,8 @@ def pack(source: str, name: str | None, version: str | None, output: Path | None
         cache=cache_folder(),
         say=progress.say,
         packing=lambda total: progress.bar("packing", total),
+        examples=golden,
+        options=jvm_option,
     )
     if as_json:
         click.echo(msgspec.json.encode(describe(made)))

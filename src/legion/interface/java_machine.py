@@ -22,8 +22,8 @@ _OPTIONS = (
     "-Xrs",
     # What is left after that cannot be relied on; another worker takes its place.
     "-XX:+ExitOnOutOfMemoryError",
-    # No files in the model's folder or in /tmp.
-    "-XX:ErrorFile=/dev/stderr",
+    # No files in the model's folder or in /tmp; the first lines about a crash go to the log.
+    "-XX:ErrorFile=/dev/null",
     "-XX:-CreateCoredumpOnCrash",
     "-XX:-UsePerfData",
 )

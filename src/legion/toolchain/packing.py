@@ -1,4 +1,4 @@
-"""Whatever holds a model as an artifact: a GPPI folder as it is, an MLflow model by export, a reference by pull."""
+"""Whatever holds a model as an artifact: a folder with a manifest as it is, an MLflow model, a JAR, a reference."""
 
 from __future__ import annotations
 
@@ -13,18 +13,37 @@ from legion.errors import UsageError
 from legion.reference import Reference
 from legion.registry.store import pull
 from legion.toolchain.export import Exported, Packing, Say, Wish, destination, export, write
+from legion.toolchain.jar import make_from_jar
 
 
-def make_artifact(source: Reference, wish: Wish, *, cache: Path, say: Say, packing: Packing | None = None) -> Exported:
-    """Pack what `source` means: a folder with a manifest, an MLflow model folder, runs:/, models:/ or a store's URI.
+def make_artifact(
+    source: Reference,
+    wish: Wish,
+    *,
+    cache: Path,
+    say: Say,
+    packing: Packing | None = None,
+    examples: Path | None = None,
+    options: tuple[str, ...] = (),
+) -> Exported:
+    """Pack what `source` means: a folder with a manifest, an MLflow model folder, a JAR, runs:/, models:/ or a URI.
 
-    Raises UsageError for a path that is no folder, ManifestError, ArchiveError, RegistryError, WorkerError and
-    what making the model's environment raises.
+    A JAR's golden requests may come from the file `examples`, and `options` go to its Java virtual machine. Raises
+    UsageError for another path, ManifestError, ArchiveError, RegistryError, WorkerError and what making the model's
+    environment raises.
     """
+    is_jar = source.scheme == "path" and source.path.suffix == ".jar" and source.path.is_file()
+    if is_jar:
+        return make_from_jar(source.path, wish, examples=examples, options=options, say=say, packing=packing)
+    if examples is not None or options:
+        raise UsageError(f"{source.text} is no JAR, and only a JAR takes --golden and --jvm-option; leave them out")
     if source.scheme == "path":
         folder = source.path
         if not folder.is_dir():
-            raise UsageError(f"{source.text} is no folder; give a model's folder, runs:/ID/PATH or models:/NAME@ALIAS")
+            raise UsageError(
+                f"{source.text} is no folder and no JAR; "
+                "give a model's folder, its JAR, runs:/ID/PATH or models:/NAME@ALIAS"
+            )
         return make_from_folder(
             folder, wish, fallback_name=folder.resolve().name, cache=cache, say=say, packing=packing
         )
