@@ -118,6 +118,32 @@ class TestCommands:
             run_command(Program(("podman",)), "0" * 64, [], mounts=[Mount(Path(path))])
 
 
+@pytest.mark.parametrize("name", ["python", "a b/python"])
+def test_a_launcher_says_what_became_of_its_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also where Legion's own Python is at a path that no first line of a script can hold."""
+    python = tmp_path / name
+    python.parent.mkdir(exist_ok=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    client = fake(tmp_path / "bin", "client", "import sys\nsys.exit(9)")
+    # A kernel starts no script by another script.
+    monkeypatch.setattr(sys, "executable", str(python) if " " in name else sys.executable)
+    script = tmp_path / "launcher"
+    script.write_text(docker._script())
+    script.chmod(0o755)
+    launch = docker.Launch((str(client),), "0" * 64, str(tmp_path))
+    (tmp_path / "launch.json").write_bytes(msgspec.json.encode(launch))
+    ours, theirs = os.pipe()
+    command = [script, "worker.py", str(theirs), str(ours)]
+    done = subprocess.run(command, pass_fds=(ours, theirs), capture_output=True, text=True, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 1
+    assert done.stderr == "the container ended with 9 before it ran anything; see its output above\n"
+
+
 def works() -> bool:
     try:
         find_program(SETTINGS, "a test")
@@ -281,6 +307,11 @@ class TestServing:
         refused = legion("predict", model, "-i", tmp_path / "rows.csv", "--env", "uv", env=surroundings)
         assert refused.returncode == 2
         assert "runs in an image" in refused.stderr
+        (model / "legion.model.yaml").write_text(MANIFEST.format(name="plain"))
+        (model / "conda.yaml").write_text("dependencies: [numpy]")
+        refused = legion("predict", model, "-i", tmp_path / "rows.csv", "--env", "docker", env=surroundings)
+        assert refused.returncode == 2
+        assert "plain names no image to run in" in refused.stderr
 
     def test_it_is_served_and_a_worker_that_dies_is_replaced_and_all_ends_with_the_server(
         self, model: Path, serve: Callable[[Path], Server]

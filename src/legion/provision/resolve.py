@@ -81,6 +81,8 @@ def _from_folder(folder: Path, digest: str | None, *, env: str, cache: Path, say
             using.enter_context(held)
         if described.binaries.dependencies == "docker":
             python = _contained(described, folder, env=env, cache=cache, say=say)
+        elif env == "docker":
+            raise UsageError(f"{described.model.name} names no image to run in; use another --env than docker")
         elif described.binaries.type == "java":
             python = java.interpreter(env)
         else:
