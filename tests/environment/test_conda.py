@@ -480,3 +480,38 @@ def test_a_project_of_conda_packages_trains(channel: Channel, tmp_path: Path) ->
     done = legion("train", folder, "--env", "conda", env=env, cwd=tmp_path)
     (prefix,) = [tmp_path / "cache" / "environments" / name for name in left(tmp_path / "cache")]
     assert f"1.5 {prefix}\n0.5\n" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_a_download_at_once_and_leaves_nothing(channel: Channel, tmp_path: Path) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, directory=str(channel.folder), **kwargs)  # type: ignore[arg-type]
+
+        def do_GET(self) -> None:
+            if "tiny-1.0" in self.path:
+                asked.set()
+                ended.wait(60)
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    spec_of(tmp_path, yaml([], "tiny=1.0"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # Only TLS is taken from a model's file; the server of this test has none.
+        there = f"conda.all_addresses = lambda _: ('http://127.0.0.1:{server.server_port}/',)"
+        program = f"from legion.environment import conda\n{there}\n{BUILDER}"
+        command = [sys.executable, "-c", program, str(tmp_path / "model"), str(tmp_path / "cache")]
+        builder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert asked.wait(60)
+        builder.send_signal(signal.SIGINT)
+        builder.communicate(timeout=10)
+        ended.set()
+        server.shutdown()
+    assert builder.returncode != 0
+    assert left(tmp_path / "cache") == []
