@@ -1,0 +1,228 @@
+"""`legion cache`: its lines and data, and that nothing takes away what a gateway or a batch is running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from conftest import legion
+
+TOKEN = "a-token-for-tests"
+SOURCE = """
+    import pathlib
+
+    # Read anew in each process, so that one whose folder is gone cannot start.
+    ANSWER = float(pathlib.Path(__file__).with_name("answer.txt").read_text())
+
+    def init():
+        return "matrix"
+
+    def predict_on_matrix(input_matrix, provided_columns_names=None):
+        return [[ANSWER] for row in input_matrix.tolist()], ["v"]
+
+    def get_info():
+        return [{"name": "a", "type": "number"}], [{"name": "v", "type": "number"}]
+"""
+ROW = {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}
+
+
+class Cache:
+    """A cache of its own, `environment` that names it, and artifacts to put into it."""
+
+    def __init__(self, folder: Path, environment, gppi_folder):
+        self.path = folder / "cache"
+        self.environment = {**environment, "LEGION_CACHE": str(self.path)}
+        self._folder = folder
+        self._gppi_folder = gppi_folder
+
+    def artifact(self, answer: int) -> Path:
+        source = self._gppi_folder(SOURCE)
+        (source / "answer.txt").write_text(f"{answer}\n")
+        out = self._folder / f"{answer}.zip"
+        done = legion("pack", source, "-o", out, env=self.environment)
+        assert done.returncode == 0, done.stderr
+        return out
+
+    def run(self, *arguments, code=0):
+        done = legion("cache", *arguments, env=self.environment)
+        assert done.returncode == code, done.stderr
+        return done
+
+    def shown(self):
+        return json.loads(self.run("show", "--json").stdout)
+
+    def artifacts(self):
+        folder = self.path / "artifacts"
+        return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+@pytest.fixture
+def cache(tmp_path, environment, gppi_folder):
+    return Cache(tmp_path, environment, gppi_folder)
+
+
+@pytest.fixture
+def gateway(cache, environment, start_server):
+    """Start a gateway on that cache."""
+    before = dict(environment)
+    environment.update(cache.environment, LEGION_ADMIN_TOKEN=TOKEN)
+    started = []
+
+    def start(*arguments):
+        started.append(start_server(*arguments))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+    environment.clear()
+    environment.update(before)
+
+
+def predict(cache, artifact):
+    done = legion(
+        "predict", artifact, "-i", "-", "--format", "csv", "--env", "local", env=cache.environment, input="a\n1\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def answer(server, path="/invocations"):
+    reply = server.post(path, ROW)
+    assert reply.status_code == 200, reply.text
+    return reply.json()["predictions"][0]["v"]
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+class TestLines:
+    def test_an_empty_cache(self, cache):
+        assert cache.run().stdout == f"{cache.path}: 0 B of 20.0 GiB\n"
+        assert cache.run("prune").stdout == "0 B freed, 0 B left\n"
+        assert not cache.path.exists()
+
+    def test_a_wrong_size_is_refused(self, cache):
+        cache.environment["LEGION_CACHE_SIZE"] = "plenty"
+        for arguments in (["show"], ["prune"]):
+            assert "LEGION_CACHE_SIZE: 'plenty' is no size" in cache.run(*arguments, code=2).stderr
+        assert "'1 XB' is no size" in cache.run("prune", "--to", "1 XB", code=2).stderr
+        assert "exclude each other" in cache.run("prune", "--to", "1MB", "--all", code=2).stderr
+
+    @pytest.mark.slow
+    def test_what_is_there_is_shown_and_pruned(self, cache):
+        for number in (1, 2):
+            predict(cache, cache.artifact(number))
+        document = cache.shown()
+        assert (document["cache"], document["limit"]) == (str(cache.path), 20 * 2**30)
+        assert document["counted"] == sum(entry["size"] for entry in document["entries"])
+        older, newer = document["entries"]
+        assert datetime.fromisoformat(older["used"]) < datetime.fromisoformat(newer["used"])
+        for entry in (older, newer):
+            assert (entry["kind"], entry["what"], entry["in_use"]) == ("artifacts", "probe 1.0.0-test", False)
+            content = sum(path.stat().st_size for path in Path(entry["path"]).rglob("*") if path.is_file())
+            assert entry["size"] == content
+        head, columns, first, second = cache.run("show").stdout.splitlines()
+        assert head.endswith(" of 20.0 GiB")
+        assert columns.split()[:3] == ["KIND", "NAME", "SIZE"]
+        assert [line.split()[1] for line in (first, second)] == [newer["name"][:12], older["name"][:12]]
+        cache.environment["LEGION_CACHE_SIZE"] = str(newer["size"])
+        done = cache.run("prune")
+        assert done.stderr.startswith(f"removed artifacts {older['name'][:12]} probe 1.0.0-test (")
+        assert cache.artifacts() == [newer["name"]]
+        removed = json.loads(cache.run("prune", "--all", "--json").stdout)
+        assert ([one["name"] for one in removed["removed"]], removed["left"]) == ([newer["name"]], 0)
+        assert cache.artifacts() == []
+
+
+@pytest.mark.slow
+class TestInUse:
+    def test_what_a_gateway_serves_stays_and_its_workers_can_be_started_again(self, cache, gateway):
+        server = gateway(cache.artifact(1), "--env", "local")
+        done = cache.run("prune", "--all")
+        assert done.stdout.splitlines()[-1] == "what is left is in use, or was used just now"
+        assert [entry["in_use"] for entry in cache.shown()["entries"]] == [True]
+        for _ in range(2):
+            [worker] = server.workers()
+            os.kill(worker, signal.SIGKILL)
+            cache.run("prune", "--all")
+            until(lambda old=worker: server.workers() not in ([], [old]))
+            assert answer(server) == 1
+        server.process.kill()
+        server.process.wait()
+        until(lambda: not any(entry["in_use"] for entry in cache.shown()["entries"]))
+        cache.run("prune", "--all")
+        assert cache.artifacts() == []
+
+    def test_what_a_batch_reads_stays_until_it_is_done(self, cache):
+        command = [sys.executable, "-m", "legion.cli.main", "predict", cache.artifact(1)]
+        batch = subprocess.Popen(
+            [*command, "-i", "-", "--format", "csv", "--env", "local"],
+            env=cache.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        until(lambda: [entry["in_use"] for entry in cache.shown()["entries"]] == [True])
+        cache.run("prune", "--all")
+        assert len(cache.artifacts()) == 1
+        out, _ = batch.communicate("a\n1\n2\n", timeout=60)
+        assert out.split() == ["v", "1.0", "1.0"]
+        cache.run("prune", "--all")
+        assert cache.artifacts() == []
+
+    def test_a_version_goes_when_another_has_taken_its_place(self, cache, gateway, tmp_path):
+        server = gateway("--admin", "--state", tmp_path / "state")
+        put(server, cache.artifact(1))
+        until(lambda: served(server) == 1)
+        first = cache.artifacts()
+        put(server, cache.artifact(2))
+        until(lambda: served(server) == 2)
+        # The provisioner keeps what it handed over for a while; its successor keeps nothing.
+        end_provisioner(server)
+        until(lambda: cache.run("prune", "--all") and not set(first) & set(cache.artifacts()))
+        assert len(cache.artifacts()) == 1
+        assert served(server) == 2
+
+    def test_a_deployment_whose_model_was_pruned_is_brought_anew(self, cache, gateway, tmp_path):
+        state = tmp_path / "state"
+        server = gateway("--admin", "--state", state)
+        put(server, cache.artifact(1))
+        until(lambda: served(server) == 1)
+        server.stop()
+        until(lambda: cache.run("prune", "--all") and cache.artifacts() == [])
+        server = gateway("--admin", "--state", state)
+        until(lambda: served(server) == 1)
+        assert len(cache.artifacts()) == 1
+
+
+def put(server, artifact):
+    body = {"variants": [{"name": "one", "model": str(artifact)}], "workers": {"env": "local", "keep_warm": 0}}
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    reply = requests.put(f"{server.url}/admin/deployments/probe", json=body, headers=headers, timeout=60)
+    assert reply.status_code == 202, reply.text
+
+
+def served(server):
+    """What it answers, or None while it does not."""
+    reply = server.post("/models/probe/invocations", ROW)
+    return reply.json()["predictions"][0]["v"] if reply.status_code == 200 else None
+
+
+def end_provisioner(server):
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    for child in children:
+        if b"legion.provision" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
