@@ -28,7 +28,9 @@ from legion.toolchain.export import Wish
 from legion.toolchain.packing import make_artifact
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_ENV = click.option("--env", type=click.Choice(("auto", "local", "uv")), default="auto", show_default=True)
+_ENV = click.option(
+    "--env", type=click.Choice(("auto", "local", "uv", "conda", "docker")), default="auto", show_default=True
+)
 # Who serves a version is said beside the rest, and not worth waiting for.
 _PATIENCE = 3.0
 

@@ -24,7 +24,7 @@ from legion.registry.store import RegisteredVersion, check_names, push
     default=None,
     help="Check the golden answers first; else only where the model's environment is there.",
 )
-@click.option("--env", type=click.Choice(("auto", "local", "uv")), default="auto", show_default=True)
+@click.option("--env", type=click.Choice(("auto", "local", "uv", "conda", "docker")), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def register(
     artifact: Path, name: str, alias: str | None, stage: str | None, check: bool | None, env: str, as_json: bool

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from legion.artifact import golden
 from legion.artifact.archive import Artifact, unpacked
-from legion.environment.local import mismatches
+from legion.environment.interpreter import is_made
 from legion.environment.spec import read_spec
-from legion.environment.uv import MARKER, environment_folder
 from legion.provision.resolve import Resolved, Say, resolve
 from legion.registry import tags
 from legion.replica import ask
@@ -41,8 +40,7 @@ def can_check(artifact: Artifact, *, env: str, cache: Path) -> bool:
     if binaries.type != "python" or binaries.dependencies != "conda":
         return False
     spec = read_spec(unpacked(artifact, cache), binaries.conda_path)
-    fits = env == "auto" and not mismatches(spec)
-    return fits or (environment_folder(spec, cache) / MARKER).is_file()
+    return is_made(spec, env, cache=cache)
 
 
 def _has_golden(artifact: Artifact) -> bool:
