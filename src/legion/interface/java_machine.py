@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -29,6 +30,9 @@ _OPTIONS = (
 )
 # One thread predicts, and replicas share the cores.
 _COLLECTOR = "-XX:+UseSerialGC"
+# From this release on Java warns of libraries such as JPype's; earlier ones do not all know the option.
+_WARNS = 24
+_NATIVE = "--enable-native-access=ALL-UNNAMED"
 
 
 class JavaMachine:
@@ -74,11 +78,11 @@ def start(classpath: Sequence[str], options: Sequence[str], environ: Mapping[str
         raise MissingExtraError("java", "a model written in Java") from None
     library = find(environ)
     collector = () if any(option.startswith("-XX:+Use") for option in options) else (_COLLECTOR,)
+    native = (_NATIVE,) if _release(library) >= _WARNS else ()
+    given = (*_OPTIONS, *collector, *native, *options)
     handler = signal.getsignal(signal.SIGINT)
     try:
-        jpype.startJVM(
-            *_OPTIONS, *collector, *options, jvmpath=str(library), classpath=list(classpath), convertStrings=False
-        )
+        jpype.startJVM(*given, jvmpath=str(library), classpath=list(classpath), convertStrings=False)
     except (OSError, RuntimeError, ValueError) as error:
         raise WorkerError(f"the Java at {library} does not start ({error}); correct binaries.jvm_options") from None
     signal.signal(signal.SIGINT, handler)
@@ -120,3 +124,13 @@ def _homes(environ: Mapping[str, str]) -> Iterator[Path]:
 def _library(home: Path) -> Optional[Path]:
     found: Tuple[Path, ...] = tuple(home / place / _LIBRARY for place in _PLACES)
     return next((path for path in found if path.is_file()), None)
+
+
+def _release(library: Path) -> int:
+    """The Java's feature release by the file beside its `lib`, 0 where that does not say."""
+    try:
+        text = (library.parents[2] / "release").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r'^JAVA_VERSION="(\d{1,4})', text, re.MULTILINE)
+    return int(found.group(1)) if found else 0
