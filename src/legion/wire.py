@@ -25,6 +25,10 @@ LEGION = 1
 COLUMNS = 2
 OPEN_INFERENCE = 3
 
+# Where a report's `openapi` has the JSON Schemas of one object, as it is read and as it is written.
+INPUT_SCHEMA = "x-legion-input"
+OUTPUT_SCHEMA = "x-legion-output"
+
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """All a worker needs to know about its model; parsed by the parent, trusted by the worker.
@@ -75,7 +79,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a worker says when it is ready, or why it is not.
 
     `error` holds the sentence; `refused` is set where the model could run and may not. `linear` is reported by the
-    reference path only.
+    reference path only. `openapi` is what the model says of itself: a document, or JSON Schemas of its objects under
+    INPUT_SCHEMA and OUTPUT_SCHEMA, or both in one.
     """
 
     error: Optional[str] = None

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from legion import __version__
-from legion.gateway import schema
+from legion.gateway.bodies import Bodies
 from legion.gateway.deployment import Deployment
 from legion.gateway.release import Release
-from legion.signature import Signature
+from legion.wire import INPUT_SCHEMA, OUTPUT_SCHEMA
 
 _ERROR_REF = {"$ref": "#/components/schemas/Error"}
 _MESSAGE_REF = {"$ref": "#/components/schemas/Message"}
+_MATRIX = {
+    "type": "object",
+    "properties": {
+        "prediction": {"type": "array", "items": {"type": "array"}},
+        "columns": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["prediction", "columns"],
+}
 _REFUSALS = {
     "400": "The request cannot be read, or the model refuses it.",
     "408": "The body did not arrive in time.",
@@ -26,10 +34,11 @@ _REFUSALS = {
 def document(deployments: list[Deployment], default: Deployment | None) -> dict[str, Any]:
     """The whole server's document: one model at the root, or several under /models/{name}."""
     paths: dict[str, Any] = {}
+    components: dict[str, Any] = dict(_COMPONENTS)
     described = [(one, one.release) for one in deployments if one.release is not None]
     for deployment, release in described:
         prefix = "" if deployment is default else f"/models/{deployment.name}"
-        paths |= _model_paths(deployment.name, release, prefix)
+        paths |= _model_paths(deployment.name, release, prefix, components)
     paths |= _server_paths()
     names = ", ".join(f"{one.name} {release.delivery.plan.version}" for one, release in described) or "no model yet"
     return {
@@ -40,45 +49,32 @@ def document(deployments: list[Deployment], default: Deployment | None) -> dict[
             "description": f"Predictions of {names}, served by Legion {__version__}.",
         },
         "paths": paths,
-        "components": {"schemas": _COMPONENTS},
+        "components": {"schemas": components},
     }
 
 
 def of_model(deployment: Deployment, release: Release) -> dict[str, Any]:
     """One model's document, its paths at the root: what `GET /api/model/info` gives."""
-    own = release.pool.report.openapi
-    return own if own is not None else document([deployment], deployment)
+    own = release.pool.report.openapi or {}
+    if "openapi" in own or "swagger" in own:
+        return {key: value for key, value in own.items() if key not in (INPUT_SCHEMA, OUTPUT_SCHEMA)}
+    return document([deployment], deployment)
 
 
-def example(release: Release) -> dict[str, Any] | None:
-    """A body of MLflow's protocol that the model takes."""
-    if release.delivery.example is not None:
-        return release.delivery.example
-    signature = release.pool.report.signature
-    if signature.kind != "columns":
-        return None
-    split: dict[str, Any] = {"data": [schema.example_row(signature)]}
-    if signature.named:
-        split = {"columns": [field.name for field in signature.inputs], **split}
-    return {"dataframe_split": split}
-
-
-def _model_paths(name: str, release: Release, prefix: str) -> dict[str, Any]:
-    signature = release.pool.report.signature
-    sample = example(release)
-    predictions = schema.answers(signature)
+def _model_paths(name: str, release: Release, prefix: str, components: dict[str, Any]) -> dict[str, Any]:
+    bodies = Bodies(name, release.pool.report, release.delivery.example, components)
     tag = [name]
     invocations: dict[str, Any] = {
         "tags": tag,
         "summary": "Predict (MLflow's scoring protocol)",
         "operationId": f"{name}-invocations",
-        "requestBody": {"required": True, "content": _invocation_content(signature, sample)},
+        "requestBody": {"required": True, "content": _invocation_content(bodies)},
         "responses": {
             "200": _response(
                 "The predictions, one a row.",
                 {
                     "type": "object",
-                    "properties": {"predictions": predictions},
+                    "properties": {"predictions": bodies.predictions()},
                     "required": ["predictions"],
                 },
             ),
@@ -86,8 +82,8 @@ def _model_paths(name: str, release: Release, prefix: str) -> dict[str, Any]:
         },
     }
     paths = {f"{prefix}/invocations": {"post": invocations}}
-    if signature.kind == "columns" and release.pool.report.mode == "matrix":
-        paths[f"{prefix}/api/model/invoke"] = {"post": _legion_operation(name, signature, sample)}
+    if bodies.objects or (bodies.rows and release.pool.report.mode == "matrix"):
+        paths[f"{prefix}/api/model/invoke"] = {"post": _legion_operation(name, bodies)}
     paths[f"{prefix}/api/model/info"] = {
         "get": {
             "tags": tag,
@@ -99,79 +95,20 @@ def _model_paths(name: str, release: Release, prefix: str) -> dict[str, Any]:
     return paths
 
 
-def _invocation_content(signature: Signature, sample: dict[str, Any] | None) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": _body(signature)}
-    if sample is not None:
-        content["example"] = sample
+def _invocation_content(bodies: Bodies) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": bodies.invocations()}
+    if bodies.example is not None:
+        content["example"] = bodies.example
     out = {"application/json": content}
-    if signature.kind == "columns" and signature.named:
-        names = [str(field.name) for field in signature.inputs]
-        out["text/csv"] = {"schema": {"type": "string"}, "example": _csv_example(names, sample)}
+    if bodies.rows and bodies.names is not None:
+        out["text/csv"] = {"schema": {"type": "string"}, "example": _csv_example(bodies.names, bodies.example)}
     return out
 
 
-def _body(signature: Signature) -> dict[str, Any]:
-    """Exactly one of the four forms, each typed as far as the signature types it."""
-    if signature.kind == "columns":
-        record = schema.record(signature.inputs) if signature.named else {"type": "object"}
-        rows = {"type": "array", "items": record}
-        column = {str(f.name): {"type": "array", "items": schema.scalar(f)} for f in signature.inputs}
-        forms = {"dataframe_split": schema.split(signature), "dataframe_records": rows}
-        if signature.named:
-            by_column = {"type": "object", "properties": column, "additionalProperties": False}
-            forms |= {"instances": rows, "inputs": {"anyOf": [rows, by_column]}}
-        else:
-            forms |= {"instances": {"type": "array"}, "inputs": {"type": "array"}}
-    elif signature.kind == "tensor" and not signature.named:
-        array = schema.tensor(signature.inputs[0])
-        forms = {"instances": array, "inputs": array}
-    elif signature.kind == "tensor":
-        arrays = {str(f.name): schema.tensor(f) for f in signature.inputs}
-        forms = {"inputs": {"type": "object", "properties": arrays, "required": list(arrays)}}
-    else:
-        return {"type": "object"}
-    params = _params(signature)
-    return {
-        "oneOf": [
-            {"type": "object", "properties": {name: form, **params}, "required": [name]} for name, form in forms.items()
-        ]
-    }
-
-
-def _params(signature: Signature) -> dict[str, Any]:
-    if not signature.params:
-        return {}
-    properties = {}
-    for param in signature.params:
-        kind = (
-            {
-                "type": {
-                    "string": "string",
-                    "boolean": "boolean",
-                    "long": "integer",
-                    "integer": "integer",
-                }.get(param.type, "number")
-            }
-            if param.shape is None
-            else {"type": "array"}
-        )
-        properties[param.name] = {**kind, "default": param.default}
-    return {"params": {"type": "object", "properties": properties}}
-
-
-def _legion_operation(name: str, signature: Signature, sample: dict[str, Any] | None) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": schema.split(signature)}
-    split = None if sample is None else sample.get("dataframe_split")
-    if split is not None:
-        content["example"] = {key: split[key] for key in ("columns", "data") if key in split}
-    answer = {
-        "type": "object",
-        "properties": {
-            "prediction": {"type": "array", "items": {"type": "array"}},
-            "columns": {"type": "array", "items": {"type": "string"}},
-        },
-        "required": ["prediction", "columns"],
-    }
+def _legion_operation(name: str, bodies: Bodies) -> dict[str, Any]:
+    body, example = bodies.legion()
+    content = {"schema": body} if example is None else {"schema": body, "example": example}
+    answer = bodies.predictions() if bodies.objects else _MATRIX
     refusals = {
         **_REFUSALS,
         "422": "The request does not fit the model's signature; row and column say where.",
@@ -182,7 +119,7 @@ def _legion_operation(name: str, signature: Signature, sample: dict[str, Any] | 
         "operationId": f"{name}-invoke",
         "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": {
-            "200": _response("A matrix and the names of its columns.", answer),
+            "200": _response("One answer an object." if bodies.objects else "A matrix and its column names.", answer),
             **{code: _response(text, _MESSAGE_REF) for code, text in sorted(refusals.items())},
         },
     }

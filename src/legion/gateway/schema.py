@@ -28,6 +28,7 @@ _EXAMPLES: dict[str, Any] = {
     "string": "text",
     "binary": "bGVnaW9u",
     "datetime": "2025-01-31T12:00:00",
+    "any": 0.5,
 }
 
 
@@ -98,7 +99,8 @@ def split(signature: Signature) -> Schema:
     """Rows under a list of column names."""
     fields, width = signature.inputs, len(signature.inputs)
     # Columns may come in any order, so a row's places have no types of their own where these differ.
-    kinds = [scalar(field) for field in fields]
+    # A type that the model declares itself converts more than the signature says.
+    kinds = [{} if signature.from_type_hints else anything(field) for field in fields]
     cell = kinds[0] if all(kind == kinds[0] for kind in kinds) else {}
     row: Schema = {"type": "array", "items": cell, "maxItems": width}
     row["minItems"] = sum(field.required for field in fields)
@@ -133,6 +135,11 @@ def answers(signature: Signature) -> Schema:
     if signature.outputs[0].name is not None:
         return {"type": "array", "items": {**record(outputs), "additionalProperties": True}}
     return {"type": "array"}
+
+
+def has_examples(signature: Signature) -> bool:
+    """Whether `example_row` knows a value for each column."""
+    return all(field.example is not None or field.type in _EXAMPLES for field in signature.inputs)
 
 
 def example_row(signature: Signature) -> list[Any]:

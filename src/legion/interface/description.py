@@ -8,6 +8,7 @@ from legion.errors import WorkerError
 from legion.interface import object_type, result
 from legion.interface.object_type import ObjectType
 from legion.signature import SCALARS, Field
+from legion.wire import INPUT_SCHEMA, OUTPUT_SCHEMA
 
 # How descriptions in the wild name their types → the signature's names. OpenAPI's integer is of any size.
 _TYPES = {
@@ -32,9 +33,6 @@ _TYPES = {
     "date": "datetime",
     "date-time": "datetime",
 }
-
-# Under these keys a model that is described by types, and not by a document, carries the JSON Schema of one object.
-INPUT, OUTPUT = "x-legion-input", "x-legion-output"
 
 
 class Side(NamedTuple):
@@ -81,7 +79,8 @@ def extended(
     document: Optional[Dict[str, Any]], inputs: Optional[Dict[str, Any]], outputs: Optional[Dict[str, Any]]
 ) -> Optional[Dict[str, Any]]:
     """What a model reports of itself: its document, with the schemas of its objects beside it."""
-    schemas = {key: _plain(schema) for key, schema in ((INPUT, inputs), (OUTPUT, outputs)) if schema is not None}
+    sides = ((INPUT_SCHEMA, inputs), (OUTPUT_SCHEMA, outputs))
+    schemas = {key: _plain(schema) for key, schema in sides if schema is not None}
     return {**(document or {}), **schemas} or None
 
 

@@ -30,7 +30,7 @@ class Model(Protocol):
         """Answer a whole request of MLflow's scoring protocol: status, body, content type."""
 
     def describe(self) -> Optional[Dict[str, Any]]:
-        """The model's own OpenAPI document, if it has one."""
+        """The model's own OpenAPI document, or its objects' schemas (wire.INPUT_SCHEMA, OUTPUT_SCHEMA), or both."""
 
     def encode(self, value: Any) -> Optional[bytes]:
         """The value as JSON by the model's own serializer, or None where it has none."""
