@@ -104,6 +104,8 @@ class Replica:
         loop = asyncio.get_running_loop()
         # Nobody removes them from the cache while the worker may read them.
         self._holds = hold_all(Path(plan.folder), environment_of(python))
+        if not Path(plan.folder).is_dir():
+            raise WorkerError(f"{plan.name} {plan.version} is no longer in {plan.folder}; deploy that version anew")
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         try:

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from legion.artifact import cache as holds
@@ -17,6 +19,7 @@ from legion.artifact.archive import cached, open_artifact, pack, unpacked
 from legion.artifact.manifest import Binaries, Manifest, Model, Toolchain
 from legion.artifact.prune import entries, prune
 from legion.artifact.sizes import DEFAULT, budget, shown, size_from, size_of
+from legion.environment.docker import Launch
 from legion.errors import UsageError
 
 HEAD = """
@@ -26,6 +29,18 @@ from legion.artifact.archive import open_artifact, unpacked
 args = [pathlib.Path(a) for a in sys.argv[1:]]
 """
 HOLDER = "held = holds.hold(args[0])\nprint(held is not None, flush=True)\nsys.stdin.read()"
+
+
+# What has to be imported may be out of this user's reach.
+OTHER_USER = """
+opened = open_artifact(args[0])
+os.setgroups([])
+os.setegid(65534)
+os.seteuid(65534)
+assert not os.access(args[1] / "in-use", os.W_OK, effective_ids=True)
+print(unpacked(opened, args[1]), flush=True)
+sys.stdin.read()
+"""
 
 
 def start(code: str, *args: Path) -> subprocess.Popen[str]:
@@ -161,6 +176,22 @@ class TestHolding:
         kill(user)
         assert len(prune(cache, 0).removed) == 1
 
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+    def test_a_cache_that_may_only_be_read_is_used_and_what_is_used_of_it_is_held(self, cache):
+        """By another user, whom nothing keeps from reading."""
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            os.chmod(folder, 0o755)
+            path, cache = artifact(Path(folder), "one"), Path(folder) / "cache"
+            place(path, cache)
+            reader = start(OTHER_USER, path, cache)
+            found = Path(said(reader))
+            assert prune(cache, 0).removed == ()
+            kill(reader)
+            holds.record_of(found).unlink()
+            reader = start(OTHER_USER, path, cache)
+            assert Path(said(reader)) == found
+            kill(reader)
+
 
 class TestBudget:
     def test_the_longest_unused_go_first_and_no_more_than_needed(self, tmp_path, cache):
@@ -267,6 +298,19 @@ fcntl.flock(file, fcntl.LOCK_EX)
 print("building", flush=True)
 sys.stdin.read()
 """
+
+
+def test_what_starts_a_model_in_a_container_goes_with_it(tmp_path, cache):
+    folders = [place(artifact(tmp_path, name), cache) for name in ("one", "two")]
+    for folder in folders:
+        launcher = cache / "containers" / folder.name[:32]
+        launcher.mkdir(parents=True)
+        (launcher / "python").touch()
+        launch = Launch(("docker",), "0" * 64, str(folder.resolve()))
+        (launcher / "launch.json").write_bytes(msgspec.json.encode(launch))
+    used(folders[0], 1000)
+    assert len(prune(cache, size_of(folders[1])).removed) == 1
+    assert os.listdir(cache / "containers") == [folders[1].name[:32]]
 
 
 class TestKilled:

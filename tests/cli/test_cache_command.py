@@ -208,6 +208,31 @@ class TestInUse:
         assert len(cache.artifacts()) == 1
 
 
+@pytest.mark.slow
+def test_an_environment_that_uv_made_is_held_counted_and_made_again(cache, gateway):
+    source = cache.artifact(1).with_suffix("")
+    assert legion("unpack", f"{source}.zip", source, env=cache.environment).returncode == 0
+    (source / "conda.yaml").write_text("dependencies:\n- pip:\n  - six==1.16.0\n")
+    path = cache.path.parent / "with-six.zip"
+    assert legion("pack", source, "-o", path, env=cache.environment).returncode == 0
+    server = gateway(path, "--env", "uv")
+    cache.run("prune", "--all", "--environments")
+    found = {entry["kind"]: entry for entry in cache.shown()["entries"]}
+    assert found["environments"]["in_use"]
+    assert found["environments"]["counted"]
+    assert found["environments"]["what"].startswith("Python 3.")
+    assert 0 < found["environments"]["size"] < 500 * 2**20
+    [worker] = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: server.workers() not in ([], [worker]))
+    assert answer(server) == 1
+    server.stop()
+    cache.run("prune", "--all")
+    assert cache.shown()["entries"] == []
+    assert [name for name in os.listdir(cache.path / "environments") if not name.endswith(".lock")] == []
+    assert answer(gateway(path, "--env", "uv")) == 1
+
+
 def put(server, artifact):
     body = {"variants": [{"name": "one", "model": str(artifact)}], "workers": {"env": "local", "keep_warm": 0}}
     headers = {"authorization": f"Bearer {TOKEN}"}

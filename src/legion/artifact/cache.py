@@ -125,7 +125,7 @@ def hold_all(*paths: Path) -> list[Hold]:
 
 def _held(path: Path, record: Path) -> Hold:
     while True:
-        descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = _open(record)
         try:
             # Waits for as long as a rename takes.
             fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -137,6 +137,14 @@ def _held(path: Path, record: Path) -> Hold:
             raise
         # The entry was removed together with this record: then another record counts.
         os.close(descriptor)
+
+
+def _open(record: Path) -> int:
+    try:
+        return os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        # Of somebody else's cache, who may prune it.
+        return os.open(record, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def is_at(descriptor: int, path: Path) -> bool:

@@ -35,6 +35,7 @@ from legion.errors import OutsideError
 
 # Packages that conda's channels sent, kept for the next environment.
 DOWNLOADS: Final = "conda"
+CONTAINERS: Final = "containers"
 _TURN = ".prune"
 _PRUNED = ".pruned"
 
@@ -53,6 +54,12 @@ class Entry(msgspec.Struct, frozen=True):
     what: str = ""
     counted: bool = True
     in_use: bool = False
+
+
+class _Launch(msgspec.Struct, frozen=True):
+    """Of a launcher's description, which model it starts."""
+
+    folder: str
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -248,7 +255,17 @@ def _forget(record: Path, path: Path) -> None:
         _delete(part)
     if path.parent.name == ARTIFACTS:
         path.with_suffix(".lock").unlink(missing_ok=True)
+        for launcher in _launchers(path):
+            _delete(launcher)
     record.unlink(missing_ok=True)
+
+
+def _launchers(folder: Path) -> Iterator[Path]:
+    """What starts the model in `folder` in a container (environment/docker.py); its users hold the folder."""
+    for launch in (folder.parent.parent / CONTAINERS).glob("*/launch.json"):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            if msgspec.json.decode(launch.read_bytes(), type=_Launch).folder == str(folder.resolve()):
+                yield launch.parent
 
 
 def _clear_leftovers(cache: Path) -> None:
