@@ -54,9 +54,7 @@ def _checks() -> list[Check]:
             "psycopg2", "team", "a PostgreSQL registry (legion up)", distributions=("psycopg2-binary", "psycopg2")
         ),
         machine.package("pyarrow", "arrow", "predict from and to Parquet and Arrow files"),
-        machine.package(
-            "py-rattler", "conda", "environments of conda packages (--env conda)", distributions=("py-rattler",)
-        ),
+        machine.package("py-rattler", "conda", "environments of conda packages (--env conda)"),
         machine.program("git", ("git",), ("git", "git"), "train from a git address"),
         machine.java(os.environ.get("JAVA_HOME")),
         machine.program(
