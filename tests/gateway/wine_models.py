@@ -1,0 +1,132 @@
+"""One model of wine quality behind every interface that Legion serves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import mlflow.pyfunc
+import mlflow.sklearn
+import pandas as pd
+from mlflow.models import infer_signature
+from sklearn.linear_model import ElasticNet
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "wine"))
+from wine_data import COLUMNS, TARGET, load
+
+__all__ = ["COLUMNS", "MODELS", "TARGET", "Wine"]
+
+_INFO = f"""
+    COLUMNS = {COLUMNS!r}
+
+    def get_info():
+        return (
+            [{{"name": name, "type": "number", "example": 1.0, "required": True}} for name in COLUMNS],
+            [{{"name": "quality", "type": "number", "example": 5.5, "required": True}}],
+        )
+"""
+_MATRIX = (
+    """
+    import joblib
+
+    def init():
+        global model
+        model = joblib.load("model.joblib")
+        return "matrix"
+
+    def predict_on_matrix(input_matrix, provided_columns_names=None):
+        return model.predict(input_matrix).reshape(-1, 1), ["quality"]
+"""
+    + _INFO
+)
+_OBJECTS = (
+    """
+    import joblib
+
+    def init():
+        global model
+        model = joblib.load("model.joblib")
+        return "objects"
+
+    def predict_on_objects(objects):
+        rows = [[one[name] for name in COLUMNS] for one in objects]
+        return [{"quality": float(value)} for value in model.predict(rows)] if rows else []
+"""
+    + _INFO
+)
+_PYTHON_MODEL = """
+import joblib
+import mlflow.pyfunc
+
+
+class Wine(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        self.model = joblib.load(context.artifacts["model"])
+
+    def predict(self, context, model_input, params=None):
+        return self.model.predict(model_input.to_numpy())
+
+
+mlflow.models.set_model(Wine())
+"""
+
+
+class Wine:
+    """The fitted estimator, rows to ask it, and its own answers to them."""
+
+    def __init__(self) -> None:
+        table = load(Path("/dev/null"), 0)
+        train, self.rows = table.iloc[:400], table.iloc[400:420].reset_index(drop=True)[COLUMNS]
+        # Fitted without names, so that every interface may give it a bare matrix.
+        self.estimator = ElasticNet(alpha=0.01).fit(train[COLUMNS].to_numpy(), train[TARGET])
+        self.answers = [float(value) for value in self.estimator.predict(self.rows.to_numpy())]
+
+    @property
+    def data(self) -> list[list[Any]]:
+        """The rows as plain values."""
+        return self.rows.to_numpy().tolist()
+
+
+Build = Callable[[Wine, Path, Callable[..., Path]], Path]
+
+
+def _sklearn(wine: Wine, folder: Path, gppi_folder: Callable[..., Path]) -> Path:
+    signature = infer_signature(wine.rows, pd.Series(wine.answers, name="quality"))
+    mlflow.sklearn.save_model(
+        wine.estimator, folder / "model", signature=signature, input_example=wine.rows[:3], pip_requirements=[]
+    )
+    return folder / "model"
+
+
+def _python_model(wine: Wine, folder: Path, gppi_folder: Callable[..., Path]) -> Path:
+    joblib.dump(wine.estimator, folder / "model.joblib")
+    (folder / "wine_model.py").write_text(_PYTHON_MODEL)
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        python_model=str(folder / "wine_model.py"),
+        artifacts={"model": str(folder / "model.joblib")},
+        signature=infer_signature(wine.rows, pd.Series(wine.answers, name="quality")),
+        pip_requirements=[],
+    )
+    return folder / "model"
+
+
+def _gppi(source: str) -> Build:
+    def build(wine: Wine, folder: Path, gppi_folder: Callable[..., Path]) -> Path:
+        made = gppi_folder(source, name="wine")
+        joblib.dump(wine.estimator, made / "model.joblib")
+        return made
+
+    return build
+
+
+# Name in the server → how its folder is made. An interface more is a row more.
+MODELS: dict[str, Build] = {
+    "sklearn": _sklearn,
+    "python-model": _python_model,
+    "gppi2-matrix": _gppi(_MATRIX),
+    "gppi2-objects": _gppi(_OBJECTS),
+}
