@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from conftest import legion
 from legion.artifact.archive import digest, pack
 from legion.artifact.manifest import Binaries, Manifest, Model, Toolchain
 from legion.errors import ArchiveError, RegistryError, UsageError
@@ -148,3 +149,12 @@ def test_versions_of_other_clients_have_no_digest(tmp_path: Path, uri: str) -> N
         database.execute("delete from model_version_tags where key = ?", (tags.DIGEST,))
     found = resolve(parse_reference("models:/linear/1"), tracking_uri=uri)
     assert found == msgspec.structs.replace(pushed, digest=None, created=False)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_is_said_so(tmp_path: Path, environment: dict[str, str]) -> None:
+    away = {**environment, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = legion("serve", "models:/wine@champion", "--port", "0", env=away)
+    assert done.returncode == 3
+    said = done.stderr.splitlines()[-1]
+    assert said == ("legion: MLflow's server at 127.0.0.1:9 does not answer; start it, or correct MLFLOW_TRACKING_URI")

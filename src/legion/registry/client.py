@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,9 @@ from legion.errors import LegionError, MissingExtraError, RegistryError
 from legion.registry.contention import alone
 
 # Table creation line by line, a missing git binary, the command of a run: nothing the user asked about.
+# How urllib3 names who it gave up on, and why.
+_POOL = re.compile(r"HTTPS?ConnectionPool\(host='([A-Za-z0-9.:_-]{1,253})', port=(\d+)\)")
+_FAILING = re.compile(r"too many (\d{3}) error responses")
 _NOISY = ("mlflow", "alembic", "git", "urllib3", "py.warnings")
 # Databases that this process has opened; MLflow makes a new one's tables when it is first opened.
 _opened: set[str] = set()
@@ -92,7 +96,20 @@ def answering(failure: str) -> Iterator[None]:
         raise
     # Stores are plug-ins (SQL drivers, HTTP, cloud SDKs); each raises its own kinds.
     except Exception as error:
-        raise RegistryError(f"{failure} ({_reason(error)}); check MLFLOW_TRACKING_URI and the name") from error
+        raise RegistryError(
+            _outage(error) or f"{failure} ({_reason(error)}); check MLFLOW_TRACKING_URI and the name"
+        ) from error
+
+
+def _outage(error: Exception) -> str | None:
+    """The sentence for an MLflow server that cannot be reached, or that cannot reach its own database or store."""
+    text = str(error)
+    found = _POOL.search(text)
+    if found is None or "Max retries exceeded" not in text:
+        return None
+    if failing := _FAILING.search(text):
+        return f"MLflow's server at {found[1]}:{found[2]} answers only errors ({failing[1]}); look at its log"
+    return f"MLflow's server at {found[1]}:{found[2]} does not answer; start it, or correct MLFLOW_TRACKING_URI"
 
 
 def _reason(error: Exception) -> str:
