@@ -18,6 +18,8 @@ from legion.errors import MissingExtraError, WorkerError
 _LIBRARY = "libjvm.dylib" if sys.platform == "darwin" else "libjvm.so"
 # Where a Java's home has it, from version 9 on and in an 8's JDK.
 _PLACES = ("lib/server", "lib/client", "lib/minimal", "jre/lib/amd64/server")
+# Where packages of the system put them.
+FOLDERS = (Path("/usr/lib/jvm"), Path("/usr/java"), Path("/Library/Java/JavaVirtualMachines"))
 _OPTIONS = (
     # The worker's own handling of signals stays.
     "-Xrs",
@@ -42,6 +44,7 @@ class JavaMachine:
         self._jpype = jpype
         self.failure: Any = jpype.JException
         self.array: Any = jpype.JArray
+        self.boolean: Any = jpype.JBoolean
         self._doubles = jpype.JArray(jpype.JDouble)
         self._strings = jpype.JArray(jpype.JString)
 
@@ -111,7 +114,7 @@ def _homes(environ: Mapping[str, str]) -> Iterator[Path]:
     command = shutil.which("java", path=environ.get("PATH", os.defpath))
     if command is not None:
         yield Path(command).resolve().parent.parent
-    for folder in (Path("/usr/lib/jvm"), Path("/usr/java"), Path("/Library/Java/JavaVirtualMachines")):
+    for folder in FOLDERS:
         if folder.is_dir():
             for home in sorted(folder.iterdir(), reverse=True):
                 yield from (home, home / "Contents" / "Home")

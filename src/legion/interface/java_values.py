@@ -28,6 +28,11 @@ class JavaValues:
             (named("java.lang.Double"), float),
             (named("java.lang.Float"), float),
             (named("java.lang.Number"), lambda value: int(value.longValue())),
+            # The elements of arrays: primitives, which are Python's own by inheritance.
+            (machine.boolean, bool),
+            (str, str),
+            (float, float),
+            (int, int),
         )
 
     def to_java(self, value: Any) -> Any:
