@@ -458,6 +458,24 @@ def test_a_strict_type_reads_what_json_has_no_type_for() -> None:
     assert (status, refusal["column"]) == (422, "n")
 
 
+def test_a_type_that_cannot_be_described_still_checks() -> None:
+    gppi = model("""
+        import numpy as np
+        from pydantic import BaseModel, ConfigDict, field_validator
+        class Point(BaseModel):
+            model_config = ConfigDict(arbitrary_types_allowed=True)
+            at: np.ndarray
+            @field_validator("at", mode="before")
+            def read(cls, value): return np.asarray(value, dtype=float)
+        def init(): return "objects"
+        def get_object_input_type(): return Point
+        def predict_on_objects(objects): return [one.at.sum() for one in objects]
+    """)
+    assert gppi.describe() is None
+    assert ask(gppi, wire.LEGION, [{"at": [1, 2.5]}]) == (200, [3.5])
+    assert ask(gppi, wire.LEGION, [{"at": ["x"]}])[1]["column"] == "at"
+
+
 OUTPUT = """
     import uuid
     from pydantic import BaseModel, Field

@@ -76,8 +76,8 @@ class Gppi:
     def describe(self) -> Optional[Dict[str, Any]]:
         """The module's own OpenAPI document and the JSON Schemas of its objects, where it has them."""
         said = self._said
-        inputs = said.input.schema if self._input is None else self._input.schema()
-        outputs = said.output.schema if self._output is None else self._output.schema("serialization")
+        inputs = said.input.schema if self._input is None else self._input.told()
+        outputs = said.output.schema if self._output is None else self._output.told("serialization")
         return description.extended(said.document, inputs, outputs)
 
     def encode(self, value: Any) -> Optional[bytes]:

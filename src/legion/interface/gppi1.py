@@ -71,8 +71,9 @@ class Gppi1:
 
     def describe(self) -> Optional[Dict[str, Any]]:
         """What `info()` gives: an OpenAPI document, or the type of one object."""
-        inputs = self._said.input.schema if self._input is None else self._input.schema()
-        outputs = self._said.output.schema if self._said.output.type is None else self._said.output.type.schema()
+        inputs = self._said.input.schema if self._input is None else self._input.told()
+        declared = self._said.output.type
+        outputs = self._said.output.schema if declared is None else declared.told("serialization")
         return description.extended(self._said.document, inputs, outputs)
 
     def encode(self, value: Any) -> Optional[bytes]:

@@ -92,6 +92,13 @@ class ObjectType:
         # pydantic 1
         return dict(self._declared.schema())
 
+    def told(self, mode: str = "validation") -> Optional[Schema]:
+        """As `schema`; None for a type that can be checked and not described, such as one that holds arrays."""
+        try:
+            return self.schema(mode)
+        except Exception:  # pydantic 1 and 2 each have errors of their own for it
+            return None
+
     def columns(self) -> Tuple[Field, ...]:
         """The fields as columns, of type `any` where a column's type does not say the same."""
         schema = self.schema()
