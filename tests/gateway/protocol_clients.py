@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 import requests
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from wine_models import OBJECTS
 
 from conftest import Server, legion
 
@@ -89,7 +90,7 @@ def mlflow_csv(asked: Asked) -> Outcome:
 def legion_rest(asked: Asked) -> Outcome:
     """Legion's REST: a matrix with its columns, or a list of objects where the model takes objects."""
     body: Any = {"columns": list(asked.columns), "data": asked.data}
-    if asked.name.endswith("objects"):
+    if asked.name in OBJECTS:
         body = _records(asked)
     path = f"/models/{asked.name}/api/model/invoke"
     return _http(asked, path, body, lambda said: said if isinstance(said, list) else said["prediction"])

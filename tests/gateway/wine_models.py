@@ -17,7 +17,7 @@ from sklearn.linear_model import ElasticNet
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "wine"))
 from wine_data import COLUMNS, TARGET, load
 
-__all__ = ["COLUMNS", "MODELS", "TARGET", "Wine"]
+__all__ = ["COLUMNS", "MODELS", "OBJECTS", "TARGET", "TYPED", "Wine"]
 
 _INFO = f"""
     COLUMNS = {COLUMNS!r}
@@ -56,6 +56,53 @@ _OBJECTS = (
         return [{"quality": float(value)} for value in model.predict(rows)] if rows else []
 """
     + _INFO
+)
+_TYPE = f"""
+    import pydantic
+
+    COLUMNS = {COLUMNS!r}
+    Row = pydantic.create_model(
+        "Row", __config__={{"extra": "forbid"}}, **{{name: (float, ...) for name in COLUMNS}}
+    )
+"""
+_TYPED_OBJECTS = (
+    """
+    from typing import List
+
+    import joblib
+
+    def init():
+        global model
+        model = joblib.load("model.joblib")
+        return "objects"
+
+    def get_object_input_type():
+        return List[Row]
+
+    def predict_on_objects(objects):
+        rows = [[getattr(one, name) for name in COLUMNS] for one in objects]
+        return [{"quality": float(value)} for value in model.predict(rows)] if rows else []
+"""
+    + _TYPE
+)
+_GENERATION_1 = (
+    """
+    import joblib
+
+    def init():
+        global model
+        model = joblib.load("model.joblib")
+
+    def info():
+        return Row
+
+    def columns_order():
+        return COLUMNS
+
+    def predict_matrix(matrix):
+        return model.predict(matrix)
+"""
+    + _TYPE
 )
 _PYTHON_MODEL = """
 import joblib
@@ -123,10 +170,15 @@ def _gppi(source: str) -> Build:
     return build
 
 
+# Those that take objects, and those that hold them against a type of their own.
+OBJECTS = ("gppi2-objects", "gppi2-typed")
+TYPED = ("gppi2-typed", "gppi1")
 # Name in the server → how its folder is made. An interface more is a row more.
 MODELS: dict[str, Build] = {
     "sklearn": _sklearn,
     "python-model": _python_model,
     "gppi2-matrix": _gppi(_MATRIX),
     "gppi2-objects": _gppi(_OBJECTS),
+    "gppi2-typed": _gppi(_TYPED_OBJECTS),
+    "gppi1": _gppi(_GENERATION_1),
 }
