@@ -203,7 +203,10 @@ def test_a_machine_that_dies_costs_one_worker(deadly: Path, start_server: Callab
     for way in (1, 2, 3, 4):
         (before,) = server.workers()
         answer = server.post("/api/model/invoke", {"data": [[float(way)]]})
-        assert answer.status_code in (400, 503), answer.text
+        assert (answer.status_code, answer.json()["message"]) == (
+            503,
+            "the model's process ended while answering this request",
+        )
         answered(server)
         assert server.workers() != [before]
     log = server.log.read_text()
@@ -233,3 +236,44 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+WRITTEN = """
+package probe;
+import java.util.*;
+public final class Written implements legion.gjpi.LegionModel {
+    public String init() { return "objects"; }
+    public List<Map<String, Object>> predictOnObjects(List<Map<String, Object>> objects) {
+        List<Map<String, Object>> out = new ArrayList<>();
+        for (Map<String, Object> one : objects)
+            out.add(Map.of("score", ((Number) one.get("alcohol")).doubleValue() / 2, "of", one.get("name")));
+        return out;
+    }
+    public String getInfo() {
+        return ("{'inputs': [{'name': 'name', 'type': 'string'}, {'name': 'alcohol', 'type': 'double'}],"
+            + "'outputs': [{'name': 'score', 'type': 'double'}, {'name': 'of', 'type': 'string'}]}")
+            .replace("'", "\\"");
+    }
+}
+"""
+
+
+def test_objects_are_packed_merged_and_typed(
+    tmp_path: Path, environment: dict[str, str], start_server: Callable[..., Server]
+) -> None:
+    path = jar(tmp_path / "written.jar", compiled(tmp_path, Written=WRITTEN), "probe.Written")
+    golden = tmp_path / "golden.json"
+    golden.write_text(json.dumps([{"name": "a", "alcohol": 12.5}, {"name": "b", "alcohol": 9}]))
+    done = legion("pack", path, "-o", tmp_path / "written.zip", "--golden", golden, env=environment)
+    assert done.returncode == 0, done.stderr
+    server = start_server(tmp_path / "written.zip")
+    assert "merges requests" in server.log.read_text()
+    answer = server.post("/api/model/invoke", [{"name": "ü", "alcohol": 3}])
+    assert (answer.status_code, answer.json()) == (200, [{"score": 1.5, "of": "ü"}])
+    records = {"dataframe_records": [{"name": "x", "alcohol": 4}, {"name": "y", "alcohol": 5}]}
+    assert [row["score"] for row in server.post("/invocations", records).json()["predictions"]] == [2.0, 2.5]
+    refused = server.post("/api/model/invoke", [{"name": "x", "alcohol": "much"}])
+    assert (refused.status_code, refused.json()["row"], refused.json()["column"]) == (422, 0, "alcohol")
+    document = requests.get(server.url + "/openapi.json", timeout=10).text
+    assert '"alcohol"' in document
+    assert '"score"' in document
