@@ -46,10 +46,10 @@ class Outcome(NamedTuple):
 
 
 def _number(item: Any) -> float:
-    """One row's answer, in whichever wrapping the interface gives it."""
-    while not isinstance(item, (int, float)):
+    """One row's answer, in whichever wrapping the interface gives it; null stands for NaN in JSON."""
+    while isinstance(item, (dict, list)):
         (item,) = item.values() if isinstance(item, dict) else item
-    return float(item)
+    return float("nan" if item is None else item)
 
 
 def _http(asked: Asked, path: str, body: Any, read: Callable[[Any], list[Any]], **headers: str) -> Outcome:

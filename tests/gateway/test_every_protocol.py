@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 pytest.importorskip("grpc", reason="grpcio is not installed: pip install 'legion-ml[grpc]'")
 pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed: pip install tritonclient[grpc]")
 from protocol_clients import PROTOCOLS, Asked, Outcome
-from wine_models import COLUMNS, MODELS, OBJECTS, TYPED, Wine
+from wine_models import ANSWER_ALL, COLUMNS, MODELS, OBJECTS, TYPED, Wine
 
 from conftest import Server
 
@@ -95,6 +96,8 @@ def faults() -> list[Any]:
         for protocol in PROTOCOLS:
             for model in MODELS:
                 as_objects = model in OBJECTS and protocol in ("mlflow-split", "legion", *_KEYED)
+                if fault == "not-a-number" and model in ANSWER_ALL:
+                    continue
                 if fault == "twice" and (protocol in _KEYED or (as_objects and protocol == "legion")):
                     continue
                 known = fault in ("unknown", "text", "twice") or (
@@ -156,13 +159,22 @@ def emptiness() -> list[Any]:
 @pytest.mark.parametrize(("model", "protocol"), emptiness())
 def test_no_rows_are_the_model_s_to_judge(ask, model, protocol):
     outcome = ask(model, protocol, COLUMNS, [])
-    if model in OBJECTS:
+    if model in OBJECTS or (model in ANSWER_ALL and protocol != "mlflow-records"):
         assert outcome.numbers == []
     elif protocol == "mlflow-records":
         # Without a row there is no column either; a type is asked about rows only.
         assert ("0 sample(s)" if model in TYPED else "missing columns") in outcome.sentence
     else:
         assert "0 sample(s)" in outcome.sentence
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model in ANSWER_ALL])
+@every_protocol
+def test_what_is_not_a_number_is_the_model_s_to_judge(ask, wine, model, protocol):
+    columns, data = _with(None)((COLUMNS, wine.data[:3]))
+    first, second, third = ask(model, protocol, columns, data).numbers
+    assert (first, third) == pytest.approx((wine.answers[0], wine.answers[2]), rel=1e-12)
+    assert math.isnan(second)
 
 
 @every_model

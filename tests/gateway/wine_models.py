@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ import pandas as pd
 from mlflow.models import infer_signature
 from sklearn.linear_model import ElasticNet
 
+from java_models import ROOT, compiled, jar
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "wine"))
 from wine_data import COLUMNS, TARGET, load
 
-__all__ = ["COLUMNS", "MODELS", "OBJECTS", "TARGET", "TYPED", "Wine"]
+__all__ = ["ANSWER_ALL", "COLUMNS", "MODELS", "OBJECTS", "TARGET", "TYPED", "Wine"]
 
 _INFO = f"""
     COLUMNS = {COLUMNS!r}
@@ -137,6 +141,22 @@ class Wine:
         return self.rows.to_numpy().tolist()
 
 
+_JAVA_MANIFEST = """\
+binaries:
+  type: java
+  dependencies: conda
+model:
+  name: wine
+  version: 1.0.0-test
+  workDir: .
+  entrypoint: wine.jar
+legionVersion: '1.0'
+toolchain:
+  name: hand
+  version: 1.0.0
+"""
+
+
 Build = Callable[[Wine, Path, Callable[..., Path]], Path]
 
 
@@ -170,6 +190,21 @@ def _gppi(source: str) -> Build:
     return build
 
 
+def _java(wine: Wine, folder: Path, gppi_folder: Callable[..., Path]) -> Path:
+    """The example's class over these weights."""
+    source = ROOT / "examples" / "java-wine" / "WineModel.java"
+    weights = [f"{name},{weight!r},1.0" for name, weight in zip(COLUMNS, wine.estimator.coef_.tolist(), strict=True)]
+    model = folder / "model"
+    model.mkdir()
+    (model / "legion.model.yaml").write_text(_JAVA_MANIFEST)
+    classes = compiled(folder, WineModel=source.read_text())
+    with zipfile.ZipFile(jar(model / "wine.jar", classes, "example.WineModel"), "a") as archive:
+        archive.writestr(
+            "example/weights.csv", "\n".join([*weights, f"intercept,{float(wine.estimator.intercept_)!r}"])
+        )
+    return model
+
+
 # Those that take objects, and those that hold them against a type of their own.
 OBJECTS = ("gppi2-objects", "gppi2-typed")
 TYPED = ("gppi2-typed", "gppi1")
@@ -182,3 +217,7 @@ MODELS: dict[str, Build] = {
     "gppi2-typed": _gppi(_TYPED_OBJECTS),
     "gppi1": _gppi(_GENERATION_1),
 }
+# Those that compute with whatever numbers they get, NaN and none included.
+ANSWER_ALL = ("gjpi",)
+if shutil.which("javac"):
+    MODELS["gjpi"] = _java
