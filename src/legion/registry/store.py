@@ -171,6 +171,13 @@ def _make_registered_model(client: Any, name: str) -> None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     def make() -> None:
+        # Asked first: a create that fails holds two of the server's connections to the database at once.
+        try:
+            client.get_registered_model(name)
+            return
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
         try:
             client.create_registered_model(name)
         except MlflowException as error:
