@@ -365,39 +365,29 @@ class TestKilled:
 class TestEnvironments:
     """As folders; tests/environment/test_uv.py makes real ones."""
 
-    def made(self, cache: Path, name: str, *, noted: bool) -> Path:
+    def made(self, cache: Path, name: str) -> Path:
         folder = cache / "environments" / name
         with holds.claim(folder) as held:
             (folder / "bin").mkdir(parents=True)
             (folder / "bin" / "python").write_bytes(b"x" * 1000)
-            if noted:
-                held.note(holds.Note(1000, "Python 3.11"))
+            held.note(holds.Note(1000, "Python 3.11"))
         return folder
 
-    def test_those_whose_users_are_known_share_the_budget(self, cache):
-        folder = self.made(cache, "a" * 32, noted=True)
+    def test_who_runs_its_python_holds_it(self, cache):
+        folder = self.made(cache, "a" * 32)
         held = holds.hold(holds.environment_of(folder / "bin" / "python"))
         assert prune(cache, 0).removed == ()
         held.close()
         assert [entry.path for entry in prune(cache, 0).removed] == [folder]
 
-    def test_the_others_go_where_that_is_asked_for(self, cache):
-        folder = self.made(cache, "a" * 32, noted=False)
-        assert [entry.counted for entry in entries(cache)] == [False]
-        assert prune(cache, 0).left == 0
-        assert folder.is_dir()
-        held = holds.hold(folder)
-        assert prune(cache, 0, uncounted=True).removed == ()
-        held.close()
-        assert [entry.path for entry in prune(cache, 0, uncounted=True).removed] == [folder]
-
     def test_one_where_something_is_built_stays(self, cache):
-        folder = self.made(cache, "a" * 32, noted=True)
+        folder = self.made(cache, "a" * 32)
         builder = start(BUILDING, folder.with_suffix(".lock"))
         said(builder)
         downloads = cache / "conda" / "packages"
         downloads.mkdir(parents=True)
         assert prune(cache, 0, uncounted=True).removed == ()
+        assert [entry.counted for entry in entries(cache)] == [True, False]
         kill(builder)
         assert [entry.kind for entry in prune(cache, 0).removed] == ["environments"]
         assert [entry.kind for entry in prune(cache, 0, uncounted=True).removed] == ["conda"]

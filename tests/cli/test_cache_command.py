@@ -216,7 +216,7 @@ def test_an_environment_that_uv_made_is_held_counted_and_made_again(cache, gatew
     path = cache.path.parent / "with-six.zip"
     assert legion("pack", source, "-o", path, env=cache.environment).returncode == 0
     server = gateway(path, "--env", "uv")
-    cache.run("prune", "--all", "--environments")
+    cache.run("prune", "--all", "--downloads")
     found = {entry["kind"]: entry for entry in cache.shown()["entries"]}
     assert found["environments"]["in_use"]
     assert found["environments"]["counted"]

@@ -33,7 +33,7 @@ from legion.artifact.cache import (
 from legion.artifact.sizes import size_of
 from legion.errors import OutsideError
 
-# Packages that conda's channels sent, kept for the next environment.
+# Packages that conda's channels sent, kept for the next environment. Who reads them holds no lock of its own.
 DOWNLOADS: Final = "conda"
 CONTAINERS: Final = "containers"
 _TURN = ".prune"
@@ -102,8 +102,7 @@ def _entry(cache: Path, kind: str, path: Path, uncounted: bool) -> Iterator[Entr
         except FileNotFoundError:
             used = path.stat().st_mtime
         size = note.size
-        # Without a note nothing tells that all its users hold it: an environment that was made in another way.
-        counted = kind in (ARTIFACTS, EXPORTS, PULLS) or (kind == ENVIRONMENTS and size is not None)
+        counted = kind != DOWNLOADS
         if not (counted or uncounted):
             return
         if size is None:
@@ -148,9 +147,8 @@ def prune(
 ) -> Pruned:
     """Remove what was used longest ago until the rest takes no more than `size` bytes; what is in use stays.
 
-    With `uncounted` environments that carry no note, and conda's downloads, count and go too. Of several prunes at
-    once one works, the others wait, or without `wait` do nothing. Raises OutsideError where the cache cannot be
-    written.
+    With `uncounted` conda's downloads count and go too. Of several prunes at once one works, the others wait, or
+    without `wait` do nothing. Raises OutsideError where the cache cannot be written.
     """
     if not cache.is_dir():
         return Pruned()

@@ -46,15 +46,15 @@ def show(as_json: bool = False) -> None:
     if found:
         show_table(("KIND", "NAME", "SIZE", "LAST USE", "IN USE", "WHAT"), list(map(_row, reversed(found))))
     if any(not entry.counted for entry in found):
-        show_line("not counted, and pruned with --environments only: what stands in brackets")
+        show_line("not counted, and pruned with --downloads only: what stands in brackets")
 
 
 @cache.command()
 @click.option("--to", "size", metavar="SIZE", help="Until it takes no more than this; LEGION_CACHE_SIZE if left out.")
 @click.option("--all", "everything", is_flag=True, help="Remove all that nothing uses.")
-@click.option("--environments", is_flag=True, help="Environments of conda packages and conda's downloads, too.")
+@click.option("--downloads", is_flag=True, help="The packages that were downloaded for conda environments, too.")
 @_JSON
-def prune(size: str | None, everything: bool, environments: bool, as_json: bool) -> None:
+def prune(size: str | None, everything: bool, downloads: bool, as_json: bool) -> None:
     """Remove what was not used for longest until the cache is small enough; what is in use stays."""
     if everything and size is not None:
         raise UsageError("--all and --to exclude each other; give one of them")
@@ -64,7 +64,7 @@ def prune(size: str | None, everything: bool, environments: bool, as_json: bool)
     def on_removed(entry: Entry) -> None:
         say(f"removed {' '.join(filter(None, (entry.kind, entry.name[:_NAME], entry.what)))} ({shown(entry.size)})")
 
-    done = pruning.prune(place, limit, uncounted=environments, on_removed=on_removed)
+    done = pruning.prune(place, limit, uncounted=downloads, on_removed=on_removed)
     if as_json:
         document = {"removed": list(map(_data, done.removed)), "freed": done.freed, "left": done.left, "limit": limit}
         click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
