@@ -22,6 +22,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc  # noqa: E402
 
 from legion.gateway import grpc_messages  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 # Sums two columns; `name` is given back. Some values of b make it misbehave.
 PROBE = """
     import os, time
@@ -350,7 +352,6 @@ def test_the_request_s_id_comes_back(stub):
     assert dict(call.trailing_metadata())["x-request-id"] == "mine-7"
 
 
-@pytest.mark.slow
 def test_what_was_taken_in_is_answered_before_the_end(start_server, gppi_folder):
     server = start_server(gppi_folder(PROBE), "--env", "local", "--grpc-port", "0")
     with tritonclient.InferenceServerClient(address(server)) as client:
