@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from pandas._libs.parsers import STR_NA_VALUES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pandas._libs.parsers import STR_NA_VALUES
 
 from legion import wire
 from legion.errors import InputError

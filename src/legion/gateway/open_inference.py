@@ -109,7 +109,7 @@ class OpenInferenceControl:
             {
                 "name": deployment.name,
                 "versions": sorted({version for one in deployment.releases for version in one.versions}),
-                "platform": release.pool.report.path if release.delivery.plan.interface == "gppi" else "mlflow",
+                "platform": release.pool.report.path if release.delivery.plan.interface != "pyfunc" else "mlflow",
                 "inputs": _tensors(signature.inputs, signature, "input"),
                 "outputs": _tensors(signature.outputs, signature, "predict") or [_UNNAMED],
             }

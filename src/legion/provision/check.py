@@ -6,6 +6,7 @@ from pathlib import Path
 
 from legion.artifact import golden
 from legion.artifact.archive import Artifact, unpacked
+from legion.environment import java
 from legion.environment.interpreter import is_made
 from legion.environment.spec import read_spec
 from legion.provision.resolve import Resolved, Say, resolve
@@ -37,6 +38,8 @@ def can_check(artifact: Artifact, *, env: str, cache: Path) -> bool:
     if not _has_golden(artifact) or env == "local":
         return True
     binaries = artifact.manifest.binaries
+    if binaries.type == "java" and binaries.dependencies == "conda":
+        return env == "auto" and java.available()
     if binaries.type != "python" or binaries.dependencies != "conda":
         return False
     spec = read_spec(unpacked(artifact, cache), binaries.conda_path)
