@@ -24,8 +24,6 @@ Rows = tuple[list[str], list[list[Any]]]
 
 # Ways to ask in which a row is an object, so that a column cannot be there twice.
 _KEYED = ("mlflow-records", "predict")
-_UNCHECKED = pytest.mark.xfail(reason="objects that come as JSON are not held against columns that are only described")
-_EMPTY = pytest.mark.xfail(reason="a lowered model answers no rows otherwise than the estimator")
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +98,7 @@ def faults() -> list[Any]:
                     continue
                 if fault == "twice" and (protocol in _KEYED or (as_objects and protocol == "legion")):
                     continue
-                known = fault in ("unknown", "text", "twice") or (
-                    fault == "missing" and not protocol.startswith("mlflow")
-                )
-                known = known and (model not in TYPED or fault == "twice")
-                marks = [_UNCHECKED] if as_objects and known else []
-                found.append(pytest.param(model, protocol, fault, marks=marks))
+                found.append(pytest.param(model, protocol, fault))
     return found
 
 
@@ -148,12 +141,7 @@ def test_more_rows_than_a_request_may_have(ask, wine, model, protocol):
 
 def emptiness() -> list[Any]:
     """Every model by every protocol; a file without rows has no answers, which is no fault."""
-    return [
-        pytest.param(model, protocol, marks=[_EMPTY] if model == "sklearn" and protocol != "mlflow-records" else [])
-        for model in MODELS
-        for protocol in PROTOCOLS
-        if protocol != "predict"
-    ]
+    return [pytest.param(model, protocol) for model in MODELS for protocol in PROTOCOLS if protocol != "predict"]
 
 
 @pytest.mark.parametrize(("model", "protocol"), emptiness())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from legion.artifact.cache import environment_of, hold_all
+from legion.artifact.cache import Hold, environment_of, hold_all
 from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
 from legion.gateway.pool import Pool
@@ -20,7 +20,7 @@ class Release:
         self.delivery = delivery
         self.replicas = replicas
         # From here to `end`, so that a worker that ended can be started again at any time.
-        self._holds = hold_all(Path(plan.folder), environment_of(Path(delivery.python)))
+        self._holds = holds_of(delivery)
         self.meter = Meter()
         self.pool = Pool(plan, Path(delivery.python), replicas=replicas, limits=limits, meter=self.meter)
         self.since: datetime | None = None
@@ -46,8 +46,17 @@ class Release:
         if self.pool.ready:
             await self.pool.drained()
         await self.pool.stop()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Its folder and environment may leave the cache."""
         while self._holds:
             self._holds.pop().close()
+
+
+def holds_of(delivery: Delivery) -> list[Hold]:
+    """Keep the model's folder and its environment in the cache, until these are closed."""
+    return hold_all(Path(delivery.plan.folder), environment_of(Path(delivery.python)))
 
 
 def named(delivery: Delivery) -> str:

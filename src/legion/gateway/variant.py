@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from legion.artifact.cache import Hold
 from legion.errors import LegionError, OutsideError, RefusedError, UsageError
 from legion.gateway.declaration import VariantDeclaration, Workers
 from legion.gateway.limits import Limits
-from legion.gateway.release import Release, named
+from legion.gateway.release import Release, holds_of, named
 from legion.gateway.standby import Standby
 from legion.order import Delivery, Event, Failure, Reach, Registered
 
@@ -71,7 +72,10 @@ class Variant:
         self.swaps = {"taken": 0, "refused": 0}
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.first.add_done_callback(lambda first: first.cancelled() or first.exception())
-        self._previous = kept.previous
+        self._previous: Delivery | None = None
+        # So that what can be gone back to stays in the cache.
+        self._previous_holds: list[Hold] = []
+        self._remember(kept.previous)
         self._pinned_from = kept.pinned_from
         self._installing: asyncio.Task[None] | None = None
 
@@ -168,6 +172,7 @@ class Variant:
         if self.release is not None:
             await self.release.end()
         await self.standby.stop()
+        self._remember(None)
 
     def _install(self, delivery: Delivery) -> None:
         self._installing = asyncio.get_running_loop().create_task(self._start(delivery, self._installing))
@@ -208,7 +213,15 @@ class Variant:
     def _say(self, line: str) -> None:
         self.settings.say(f"{self._whole_name}: {line}")
 
+    def _remember(self, previous: Delivery | None) -> None:
+        """The version that a rollback goes to."""
+        for held in self._previous_holds:
+            held.close()
+        self._previous = previous
+        self._previous_holds = [] if previous is None else holds_of(previous)
+
     def _give_up(self, release: Release) -> None:
+        release.let_go()
         if self.release is release:
             self.release = None
 
@@ -237,7 +250,7 @@ class Variant:
             self.standby.let_go(old)
         elif old is not None:
             self._say(f"{release} answers now, {old} finishes what it has")
-            self._previous = old.delivery
+            self._remember(old.delivery)
             self.standby.keep(old, self.settings.workers.keep_warm)
         self._settled()
 

@@ -32,6 +32,7 @@ class Gjpi:
     """A Java object that implements the interface, as a model. `mode` is what its `init` returned."""
 
     path = "gjpi"
+    checks_objects = True
 
     def __init__(self, machine: JavaMachine, model: Any, signature: Signature) -> None:
         self._machine = machine

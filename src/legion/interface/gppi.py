@@ -44,6 +44,7 @@ class Gppi:
         self._said = said
         self._input = object_type.of(description.asked(module, "get_object_input_type")) or said.input.type
         self._output = object_type.of(description.asked(module, "get_object_output_type")) or said.output.type
+        self.checks_objects = self._input is not None
         self._serializer = serializer.of(description.asked(module, "get_output_json_serializer"))
         self._typed: Optional[TypedRows] = None
         self.signature = signature

@@ -27,6 +27,7 @@ class Gppi1:
         self._predict: Any = matrix if callable(matrix) else module.predict
         self._said = description.read(description.asked(module, "info"))
         self._input = self._said.input.type
+        self.checks_objects = self._input is not None
         self._serializer = serializer.of(description.asked(module, "get_json_encoder"))
         self._typed: Optional[TypedRows] = None
         self._vector: Tuple[Field, ...] = ()

@@ -127,7 +127,8 @@ def predictor(numbers: Numbers, whole: Predict) -> Predict:
     width, classes = coefficients.shape[0], numbers.classes
 
     def predict(block: Any) -> Any:
-        if block.shape[1] == width:
+        # No rows at all is for the estimator to refuse.
+        if block.shape[0] and block.shape[1] == width:
             rows = _scaled(block, numbers.scaling) if numbers.scaling else block
             if rows is not None:
                 answer = rows @ coefficients + intercept

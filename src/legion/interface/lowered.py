@@ -43,7 +43,7 @@ def _forest(estimator: Any, finish: Predict, whole: Predict) -> Predict:
     width = estimator.n_features_in_
 
     def predict(block: Any) -> Any:
-        if block.shape[1] == width:
+        if block.shape[0] and block.shape[1] == width:
             # Trees compare in 32 bits; what does not fit them is refused by the estimator.
             with np.errstate(over="ignore"):
                 rows = np.ascontiguousarray(block, dtype=np.float32)

@@ -12,12 +12,14 @@ class Model(Protocol):
     """A loaded model.
 
     `mode` is `matrix` (rows of scalars), `objects` (dicts) or `whole` (it reads request bodies itself,
-    through `invoke`). `path` says which way predictions take: `reference`, `native`, `lowered`, `gppi`.
+    through `invoke`). `path` says which way predictions take: `reference`, `native`, `lowered`, `gppi`, `gjpi`.
+    With `checks_objects` it holds its objects against a type of its own.
     """
 
     signature: Signature
     mode: str
     path: str
+    checks_objects: bool
 
     def predict(self, table: Table, params: Optional[Dict[str, Any]]) -> Any:
         """Predict the table's rows; the result is whatever the model returns.

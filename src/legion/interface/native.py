@@ -30,6 +30,7 @@ class Native:
     """
 
     mode = "matrix"
+    checks_objects = False
 
     def __init__(self, path: str, predict: Callable[[Any], Any], signature: Signature, dtype: Any) -> None:
         self.path = path

@@ -42,6 +42,8 @@ class Table:
         """The rows as one array of shape (n, columns). Raises ValueError, TypeError or OverflowError."""
         if self.block is not None:
             return self.block.astype(dtype, copy=False)
+        if not self.rows and self.names is not None:
+            return np.empty((0, len(self.names)), dtype)
         return np.array(self.rows, dtype=dtype)
 
     def pieces(self) -> List[Table]:

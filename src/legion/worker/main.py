@@ -71,8 +71,10 @@ def main(argv: List[str]) -> None:
     if answerer is not None:
         with contextlib.suppress(OSError):
             _serve(channel, answerer)
-    # A model's leftover threads must not keep the process.
+    # A model's leftover threads must not keep the process, nor its children live on.
     sys.stderr.flush()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 

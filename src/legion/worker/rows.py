@@ -64,7 +64,7 @@ class RowReader:
             width = len(self.fields) if columns is None else len(columns)
             if width != len(self.fields):
                 raise InputError(f"the model takes {len(self.fields)} columns and the request has {width}")
-            _check_names(columns or ())
+            check_names(columns or ())
             return self.fields, None
         if columns is None:
             columns = self.names or ()
@@ -72,7 +72,7 @@ class RowReader:
         unknown = [name for name in columns if not isinstance(name, str) or name not in self._position]
         if missing or unknown:
             raise InputError(_columns_fault(missing, unknown), column=str((missing or unknown)[0]))
-        _check_names(columns)
+        check_names(columns)
         present = sorted(range(len(columns)), key=lambda i: self._position[columns[i]])
         fields = tuple(self.fields[self._position[columns[i]]] for i in present)
         if present == list(range(len(columns))):
@@ -182,7 +182,8 @@ class RowReader:
         return not texts or all(type(row[i]) is str for row in rows for i in texts)
 
 
-def _check_names(columns: Sequence[Any]) -> None:
+def check_names(columns: Sequence[Any]) -> None:
+    """Raise InputError unless these are names of columns, each there once."""
     if not all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in columns):
         raise InputError("'columns' must be a list of names")
     if len(set(columns)) != len(columns):

@@ -18,11 +18,10 @@ from legion.interface.table import Table
 from legion.wire import Call
 from legion.worker.cells import ARRAY_READERS
 from legion.worker.codecs.delimited import read_csv
-from legion.worker.codecs.request import Request, media_type, reader_for
-from legion.worker.free import objects_of
+from legion.worker.codecs.request import Request, as_objects, media_type, objects_table, reader_for
 from legion.worker.quick import QuickReader
 from legion.worker.quick_records import QuickRecords
-from legion.worker.rows import RowReader, parse_json
+from legion.worker.rows import RowReader, check_names, parse_json
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -73,7 +72,7 @@ class Invocations:
 
     def _table(self, form: str, data: Any) -> Table:
         if self._objects:
-            return _objects(form, data)
+            return objects_table(self._model, self._rows, _records(data) if form == FORMS[0] else data)
         if form == "dataframe_split":
             return self._split(data)
         if form == "dataframe_records":
@@ -109,7 +108,7 @@ class Invocations:
 
     def _csv(self, body: bytes) -> Table:
         table = read_csv(self._rows, body)
-        return _to_objects(table) if self._objects else table
+        return as_objects(table) if self._objects else table
 
     def _params(self, params: Any) -> Optional[Dict[str, Any]]:
         if params is not None and not isinstance(params, dict):
@@ -139,13 +138,6 @@ def _check_charset(parameters: Dict[str, str]) -> None:
         raise InputError(f"unknown content type parameters: {', '.join(unknown)}", kind="media-type")
 
 
-def _objects(form: str, data: Any) -> Table:
-    if form == "dataframe_split":
-        data = _records(data)
-    objects = objects_of(data)
-    return Table(None, len(objects), objects=objects)
-
-
 def _records(split: Any) -> List[Any]:
     columns = split.get("columns") if isinstance(split, dict) else None
     rows = split.get("data") if isinstance(split, dict) else None
@@ -157,13 +149,8 @@ def _records(split: Any) -> List[Any]:
         raise InputError(
             "'dataframe_split' must be an object with 'columns', a list of names, and 'data', a list of rows"
         )
+    check_names(columns)
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(columns):
             raise InputError(f"row {number}: {len(columns)} values expected, one a column", row=number)
     return [dict(zip(columns, row)) for row in rows]
-
-
-def _to_objects(table: Table) -> Table:
-    names = table.names or ()
-    rows = table.rows if table.rows is not None else [] if table.block is None else table.block.tolist()
-    return Table(None, table.n, objects=[dict(zip(names, row)) for row in rows])

@@ -13,10 +13,8 @@ from legion.errors import InputError
 from legion.interface import result
 from legion.interface.model import Model
 from legion.interface.redaction import shown
-from legion.interface.table import Table
 from legion.wire import Call
-from legion.worker.codecs.request import Request, media_type, reader_for
-from legion.worker.free import objects_of
+from legion.worker.codecs.request import Request, media_type, objects_table, reader_for
 from legion.worker.quick import QuickReader
 from legion.worker.rows import RowReader, parse_json
 
@@ -45,8 +43,7 @@ class LegionRest:
                 return Request(read[0])
         document = parse_json(call.body)
         if self._objects:
-            objects = objects_of(document)
-            return Request(Table(None, len(objects), objects=objects))
+            return Request(objects_table(self._model, self._rows, document))
         if not isinstance(document, dict) or "data" not in document:
             raise InputError('the body must be a JSON object like {"columns": [...], "data": [[...]]}', kind="syntax")
         unknown = sorted(set(document) - {"columns", "data"})

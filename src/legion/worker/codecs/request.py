@@ -7,7 +7,7 @@ from typing import Any, Dict, NamedTuple, Optional, Protocol, Tuple, Union
 from legion.interface.model import Model
 from legion.interface.table import Table
 from legion.wire import Call
-from legion.worker.free import FreeReader
+from legion.worker.free import FreeReader, objects_of
 from legion.worker.rows import RowReader
 
 Reader = Union[RowReader, FreeReader]
@@ -40,6 +40,21 @@ class Codec(Protocol):
 def reader_for(model: Model) -> Reader:
     """The reader that the model's signature calls for."""
     return RowReader(model.signature) if model.signature.kind == "columns" else FreeReader(model.signature)
+
+
+def objects_table(model: Model, rows: Reader, data: Any) -> Table:
+    """A list of objects as they are, or held against the columns that the model describes and does not check itself."""
+    objects = objects_of(data)
+    if not objects or model.checks_objects or not isinstance(rows, RowReader) or not rows.named:
+        return Table(None, len(objects), objects=objects)
+    return as_objects(rows.records(objects))
+
+
+def as_objects(table: Table) -> Table:
+    """Rows as one object each, for a model that takes objects."""
+    names = table.names or ()
+    rows = table.rows if table.rows is not None else [] if table.block is None else table.block.tolist()
+    return Table(None, table.n, objects=[dict(zip(names, row)) for row in rows])
 
 
 def media_type(content_type: Optional[str]) -> Tuple[str, Dict[str, str]]:
