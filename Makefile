@@ -60,7 +60,7 @@ reliability: $(READY)
 # The lock names no index, so that it serves with whichever the user has set.
 lock:
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --quiet --extra mlflow --extra arrow --extra conda --extra java --extra team --group dev --group bench -o requirements.lock
+		--no-header --no-annotate --quiet --extra mlflow --extra arrow --extra conda --extra grpc --extra java --extra team --group dev --group bench -o requirements.lock
 
 clean:
 	@rm -rf $(VENV) build
