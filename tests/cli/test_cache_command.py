@@ -192,9 +192,15 @@ class TestInUse:
         until(lambda: served(server) == 2)
         # The provisioner keeps what it handed over for a while; its successor keeps nothing.
         end_provisioner(server)
+        cache.run("prune", "--all")
+        # A rollback would go back to it.
+        assert set(first) < set(cache.artifacts())
+        put(server, cache.artifact(3))
+        until(lambda: served(server) == 3)
+        end_provisioner(server)
         until(lambda: cache.run("prune", "--all") and not set(first) & set(cache.artifacts()))
-        assert len(cache.artifacts()) == 1
-        assert served(server) == 2
+        assert len(cache.artifacts()) == 2
+        assert served(server) == 3
 
     def test_a_deployment_whose_model_was_pruned_is_brought_anew(self, cache, gateway, tmp_path):
         state = tmp_path / "state"

@@ -16,12 +16,14 @@ import socket
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import List, Optional
 
 from legion import wire
 from legion.errors import LegionError, RefusedError
 from legion.worker import proof
 from legion.worker.batch import Answerer
+from legion.worker.read_only import import_without_writing
 
 _PR_SET_PDEATHSIG = 1
 _logger = logging.getLogger("legion.worker")
@@ -80,6 +82,7 @@ def main(argv: List[str]) -> None:
 
 def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
     """Load and prove the model and report; None where it cannot be served."""
+    import_without_writing(Path(plan.folder))
     try:
         proven = proof.prove(plan)
     except LegionError as error:
