@@ -115,8 +115,8 @@ def _stamp(reference: Reference, digest: str | None) -> str:
     """Tells apart what one path holds at different times."""
     if digest is not None or reference.scheme != "path":
         return digest or reference.text
-    changed = max((path.stat().st_mtime_ns for path in reference.path.rglob("*")), default=0)
-    return f"{reference.text}@{changed}"
+    files = (path for path in reference.path.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return f"{reference.text}@{max((path.stat().st_mtime_ns for path in files), default=0)}"
 
 
 def _kind(error: LegionError) -> Kind:
