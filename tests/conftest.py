@@ -42,6 +42,14 @@ def legion(*args: str | Path, env: dict[str, str] | None = None, **options: Any)
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False, **options)
 
 
+def command_of(pid: str) -> bytes:
+    """The command line of a process; empty where it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 class Server:
     """A `legion serve` process; `url` is where it listens."""
 
@@ -71,7 +79,7 @@ class Server:
     def workers(self) -> list[int]:
         """The process ids of the workers, from the kernel's own tables."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"worker/__main__" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [int(pid) for pid in children if b"worker/__main__" in command_of(pid)]
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

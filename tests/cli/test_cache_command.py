@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from conftest import legion
+from conftest import command_of, legion
 
 TOKEN = "a-token-for-tests"
 SOURCE = """
@@ -255,5 +255,5 @@ def served(server):
 def end_provisioner(server):
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     for child in children:
-        if b"legion.provision" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if b"legion.provision" in command_of(child):
             os.kill(int(child), signal.SIGKILL)

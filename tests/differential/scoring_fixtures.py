@@ -55,6 +55,8 @@ def mlflow_answers(
             assert process.stdout is not None
             assert process.stdout.readline() == b"listening\n"
             client = Client(*sock.getsockname())
+            # It is the server's own now: should that end, callers are refused and do not wait.
+            sock.close()
             return {case.name: client.post(f"/{case.model}/invocations", case) for case in cases}
         finally:
             process.send_signal(signal.SIGKILL)

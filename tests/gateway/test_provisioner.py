@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import command_of
+
 pytestmark = pytest.mark.slow
 
 SOURCE = """
@@ -25,7 +27,7 @@ SOURCE = """
 
 def provisioners(pid):
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"legion.provision" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in children if b"legion.provision" in command_of(child)]
 
 
 def gone(pid):
