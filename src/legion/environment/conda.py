@@ -15,20 +15,19 @@ import sys
 from pathlib import Path
 
 import msgspec
-from packaging.requirements import Requirement
 from packaging.version import Version
 
 from legion.environment.built_once import Built, built_once, ready
 from legion.environment.channels import all_addresses
 from legion.environment.conda_yaml import CondaPart
 from legion.environment.discovery import OLDEST
+from legion.environment.pip_install import WORKER_NEEDS, WORKER_WISHES, pip_install
 from legion.environment.redaction import redacted
 from legion.environment.spec import EnvironmentSpec
-from legion.environment.uv import MARKER, WORKER_NEEDS, WORKER_WISHES
-from legion.environment.uv_command import Say, UvError, run_uv
+from legion.environment.uv import MARKER
+from legion.environment.uv_command import Say, UvError
 from legion.errors import EnvironmentBuildError, EnvironmentRefused, MissingExtraError
 
-_REQUIREMENTS, _CONSTRAINTS = "legion-requirements.txt", "legion-constraints.txt"
 # Raised when an environment made by an older Legion must not be taken.
 _LAYOUT = 1
 
@@ -126,32 +125,7 @@ def _build(spec: EnvironmentSpec, folder: Path, cache: Path, lock: int, say: Say
             f"the package python of {redacted(channels[0])} holds no bin/python; name a channel with a Python "
             f"for this machine in the model's conda.yaml"
         )
-    worker = _install(spec, folder, lock, say)
-    return Marker(tuple(map(redacted, channels)), names, _requirements(spec), worker)
-
-
-def _install(spec: EnvironmentSpec, folder: Path, lock: int, say: Say) -> tuple[str, ...]:
-    """Install the pip list and the worker's needs by uv; returns what was added for the worker."""
-    requirements = _requirements(spec)
-    named = {Requirement(line).name for line in requirements}
-    needs = [need for need in WORKER_NEEDS if Requirement(need).name not in named]
-    lines = [" ".join([line, *(f"--hash={one}" for one in spec.hashes.get(line, ()))]) for line in requirements]
-    (folder / _REQUIREMENTS).write_text("".join(f"{line}\n" for line in [*lines, *needs]))
-    (folder / _CONSTRAINTS).write_text("".join(f"{line}\n" for line in spec.constraints))
     # The prefix is Legion's own, whatever its Python's distributor says about who may install into it.
-    install = ["pip", "install", "--python", str(folder / "bin" / "python"), "--break-system-packages"]
-    wheels = [option for need in needs for option in ("--only-binary", Requirement(need).name)]
-    files = ["-r", str(folder / _REQUIREMENTS), "-c", str(folder / _CONSTRAINTS)]
-    run_uv([*install, *wheels, *files], folder=folder.parent, say=say, keep_open=(lock,))
-    return (*needs, *(wish for wish in WORKER_WISHES if _granted(wish, install, folder, lock, say)))
-
-
-def _granted(wish: str, install: list[str], folder: Path, lock: int, say: Say) -> bool:
-    """Install something that the worker can do without. It comes last so that it cannot fail the rest."""
-    name = Requirement(wish).name
-    try:
-        run_uv([*install, "--only-binary", name, wish], folder=folder.parent, keep_open=(lock,))
-    except UvError as error:
-        say(redacted(f"{name} is left out ({error.complaint}); big requests are read more slowly"))
-        return False
-    return True
+    options = ("--break-system-packages",)
+    worker = pip_install(_requirements(spec), spec, folder, lock=lock, say=say, options=options)
+    return Marker(tuple(map(redacted, channels)), names, _requirements(spec), worker)
