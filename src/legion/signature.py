@@ -10,11 +10,25 @@ Three kinds cover everything:
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Dict, List, Optional, Tuple
 
 import msgspec
 
 SCALARS = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
+# The Open Inference Protocol's names of these types, and of an output that has no name.
+DATATYPES = {
+    "double": "FP64",
+    "float": "FP32",
+    "long": "INT64",
+    "integer": "INT32",
+    "boolean": "BOOL",
+    "string": "BYTES",
+    "datetime": "BYTES",
+    "binary": "BYTES",
+}
+PREDICT = "predict"
+_NUMERIC = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 
 
 class Field(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -31,6 +45,13 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     shape: Optional[Tuple[int, ...]] = None
     schema: Optional[Dict[str, Any]] = None
     example: Any = None
+
+    @property
+    def datatype(self) -> str:
+        """Its type in the Open Inference Protocol."""
+        if self.dtype is not None and _NUMERIC.fullmatch(self.dtype):
+            return self.dtype.upper().replace("FLOAT", "FP")
+        return DATATYPES.get(self.type, "BYTES")
 
 
 class Param(msgspec.Struct, frozen=True, omit_defaults=True):

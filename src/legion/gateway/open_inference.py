@@ -18,34 +18,10 @@ from starlette.routing import Route
 from legion import __version__
 from legion.gateway.deployment import Deployment
 from legion.gateway.release import Release
-from legion.signature import Field, Signature
+from legion.signature import PREDICT, Field, Signature
 
-_DATATYPES = {
-    "double": "FP64",
-    "float": "FP32",
-    "long": "INT64",
-    "integer": "INT32",
-    "boolean": "BOOL",
-    "string": "BYTES",
-    "datetime": "BYTES",
-    "binary": "BYTES",
-}
-_TENSOR_DATATYPES = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-}
 # The output of a model whose signature names none.
-_UNNAMED = {"name": "predict", "datatype": "FP64", "shape": [-1]}
+_UNNAMED = {"name": PREDICT, "datatype": "FP64", "shape": [-1]}
 _EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
 
@@ -111,7 +87,7 @@ class OpenInferenceControl:
                 "versions": sorted({version for one in deployment.releases for version in one.versions}),
                 "platform": release.pool.report.path if release.delivery.plan.interface != "pyfunc" else "mlflow",
                 "inputs": _tensors(signature.inputs, signature, "input"),
-                "outputs": _tensors(signature.outputs, signature, "predict") or [_UNNAMED],
+                "outputs": _tensors(signature.outputs, signature, PREDICT) or [_UNNAMED],
             }
         )
 
@@ -140,12 +116,12 @@ class OpenInferenceControl:
 def _tensors(fields: tuple[Field, ...], signature: Signature, unnamed: str) -> list[dict[str, Any]]:
     """One tensor a column, of as many values as there are rows; or the model's own tensors."""
     if len(fields) > 1 and all(field.name is None and field.type != "tensor" for field in fields):
-        kinds = {_DATATYPES.get(field.type, "BYTES") for field in fields}
+        kinds = {field.datatype for field in fields}
         return [{"name": unnamed, "datatype": kinds.pop() if len(kinds) == 1 else "FP64", "shape": [-1, len(fields)]}]
     return [
         {
             "name": unnamed if field.name is None else str(field.name),
-            "datatype": _TENSOR_DATATYPES.get(field.dtype or "", _DATATYPES.get(field.type, "BYTES")),
+            "datatype": field.datatype,
             "shape": [-1] if field.shape is None else list(field.shape),
         }
         for field in fields

@@ -18,14 +18,13 @@ from legion.interface import result
 from legion.interface.model import Model
 from legion.interface.redaction import shown
 from legion.interface.table import Table
+from legion.signature import PREDICT
 from legion.wire import Call
 from legion.worker.codecs import tensors
 from legion.worker.codecs.request import Request, media_type, reader_for
 from legion.worker.codecs.tensors import Tensor
 from legion.worker.rows import RowReader
 
-# The output's name where neither the signature nor the answer has one.
-PREDICT = "predict"
 # How the gateway hands the header of that name on.
 HEADER_LENGTH = "inference-header-content-length"
 

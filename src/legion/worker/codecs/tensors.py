@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from legion.errors import InputError
+from legion.signature import DATATYPES
 
 _DTYPES = {
     "BOOL": "?",
@@ -38,17 +39,6 @@ _ACCEPTED = {
     "string": frozenset({"BYTES"}),
     "datetime": frozenset({"BYTES"}),
     "binary": frozenset({"BYTES"}),
-}
-# What a column type is called in a model's metadata.
-DATATYPES = {
-    "double": "FP64",
-    "float": "FP32",
-    "long": "INT64",
-    "integer": "INT32",
-    "boolean": "BOOL",
-    "string": "BYTES",
-    "datetime": "BYTES",
-    "binary": "BYTES",
 }
 _MOST_DIMENSIONS = 16
 
