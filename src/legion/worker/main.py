@@ -1,13 +1,13 @@
 """One worker: read the plan, load the model, prove the shortcuts, report, then answer batches until told to stop.
 
-Runs inside the model's environment, on one blocking socket. It ends when the socket closes; should the
-parent die while the model is busy, the lifeline (a pipe whose other end only the parent holds) ends it.
+Runs inside the model's environment, on one blocking socket. It ends when the socket closes; should the parent
+die while the model is busy, the lifeline (a pipe whose other end only the parent holds) ends it and its children.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import fcntl
 import gc
 import logging
 import os
@@ -25,7 +25,6 @@ from legion.worker import proof
 from legion.worker.batch import Answerer
 from legion.worker.read_only import import_without_writing
 
-_PR_SET_PDEATHSIG = 1
 _logger = logging.getLogger("legion.worker")
 
 
@@ -110,11 +109,15 @@ def _serve(channel: Channel, answerer: Answerer) -> None:
 
 
 def _die_with_parent(lifeline: int) -> None:
+    if sys.platform == "linux":
+        # The kernel kills the group when the pipe closes, also where native code holds the interpreter.
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
     def watch() -> None:
         os.read(lifeline, 1)
         os.killpg(0, signal.SIGKILL)
 
+    # Elsewhere, and where the parent was gone before the kernel was asked.
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
-    if sys.platform == "linux":
-        # Also where native code holds the interpreter and the thread above cannot run.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
