@@ -19,6 +19,10 @@ import requests
 
 pytest_plugins = ["real_parts"]
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As it is for what a shell runs in the background, and the commands under test would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 MANIFEST = """\
 binaries:
   type: python
