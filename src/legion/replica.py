@@ -24,6 +24,7 @@ _SCRIPT = Path(__file__).parent / "worker" / "__main__.py"
 _GRACE = 5.0
 
 OnReplies = Callable[[wire.Replies], None]
+OnPiece = Callable[[wire.Piece], None]
 
 
 class _Frames(asyncio.Protocol):
@@ -64,6 +65,9 @@ class Replica:
         self._lifeline = -1
         self._holds: list[Hold] = []
         self._decode = wire.decoder(list[wire.Reply]).decode
+        self._decode_piece = wire.decoder(wire.Piece).decode
+        # For answers that come in pieces, which only those get who set it.
+        self.on_piece: OnPiece | None = None
         self._first: asyncio.Future[bytes] | None = asyncio.get_running_loop().create_future()
         self._waiting: deque[OnReplies] = deque()
 
@@ -136,6 +140,9 @@ class Replica:
         if self._first is not None:
             if not self._first.done():
                 self._first.set_result(body)
+        elif wire.is_map(body):
+            if self.on_piece is not None:
+                self.on_piece(self._decode_piece(body))
         elif self._waiting:
             self._waiting.popleft()(self._decode(body))
 
@@ -153,6 +160,11 @@ class Replica:
         assert self._transport is not None
         self._waiting.append(on_replies)
         self._transport.write(wire.frame(batch))
+
+    def allow(self, message: wire.Allow) -> None:
+        """Let an answer that comes in pieces go on, or end it; nothing where the process has ended."""
+        if self._transport is not None:
+            self._transport.write(wire.frame(message))
 
     async def send(self, batch: Sequence[wire.Call]) -> wire.Replies:
         """Send a batch and wait for its replies. Raises WorkerError if the process ends before."""

@@ -3,14 +3,19 @@
     parent → worker   Plan, once; then a batch (a list of Calls) whenever the worker is free
     worker → parent   Report, once; then the list of Replies to each batch, in its order
 
-Batches are answered in the order they were sent, so nothing needs a sequence number. This module is all that the two
-sides share; it holds no I/O.
+Batches are answered in the order they were sent, so nothing needs a sequence number. An answer that comes in pieces
+has a number instead, and between the lists there are then
+
+    worker → parent   Piece
+    parent → worker   Allow
+
+which are maps and so told from lists by their first byte. This module is all that the two sides share; it holds no I/O.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 import msgspec
 
@@ -24,6 +29,10 @@ MLFLOW = 0
 LEGION = 1
 COLUMNS = 2
 OPEN_INFERENCE = 3
+
+# So many pieces of an answer may be sent before any is allowed, and so many answers come in pieces at once.
+PIECES_AHEAD = 16
+STREAMS_AT_ONCE = 64
 
 # Where a report's `openapi` has the JSON Schemas of one object, as it is read and as it is written.
 INPUT_SCHEMA = "x-legion-input"
@@ -80,7 +89,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `error` holds the sentence; `refused` is set where the model could run and may not. `linear` is reported by the
     reference path only. `openapi` is what the model says of itself: a document, or JSON Schemas of its objects under
-    INPUT_SCHEMA and OUTPUT_SCHEMA, or both in one.
+    INPUT_SCHEMA and OUTPUT_SCHEMA, or both in one. A model that `streams` can answer in pieces.
     """
 
     error: Optional[str] = None
@@ -95,6 +104,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     python_version: str = ""
     golden_rows: int = 0
     linear: Optional[Linear] = None
+    streams: bool = False
 
 
 class Call(msgspec.Struct, array_like=True, gc=False):
@@ -106,7 +116,10 @@ class Call(msgspec.Struct, array_like=True, gc=False):
 
 
 class Reply(msgspec.Struct, array_like=True, gc=False):
-    """One response's body. The times are this batch's, in microseconds; `rows` counts this call's."""
+    """One response's body. The times are this batch's, in microseconds; `rows` counts this call's.
+
+    With a `stream` this is not the answer, which follows in Pieces of that number.
+    """
 
     status: int
     body: bytes
@@ -115,6 +128,28 @@ class Reply(msgspec.Struct, array_like=True, gc=False):
     decode_us: int = 0
     predict_us: int = 0
     encode_us: int = 0
+    stream: int = 0
+
+
+class Piece(msgspec.Struct, gc=False, omit_defaults=True):
+    """A part of the answer of this number. The first one has the status, and how long it took in microseconds.
+
+    After the `last` one, which every such answer has, the number means nothing.
+    """
+
+    stream: int
+    body: bytes
+    last: bool = False
+    status: int = 200
+    content_type: Optional[str] = None
+    predict_us: int = 0
+
+
+class Allow(msgspec.Struct, gc=False):
+    """So many more pieces of the answer of this number may be sent; none: nobody listens any more."""
+
+    stream: int
+    pieces: int
 
 
 Batch = List[Call]
@@ -130,6 +165,11 @@ def frame(message: Any) -> bytes:
     if len(body) > MAX_FRAME:
         raise ValueError("a frame holds at most 4 GiB")
     return HEADER.pack(len(body)) + body
+
+
+def is_map(body: Union[bytes, bytearray]) -> bool:
+    """Whether a frame's body is a Piece or an Allow, and no list."""
+    return body[0] & 0xF0 == 0x80
 
 
 def decoder(kind: Type[T]) -> msgspec.msgpack.Decoder[T]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from legion import wire
+from legion.gateway import event_stream
 from legion.gateway.deployment import Deployment
 from legion.gateway.encoding import inflated
 from legion.gateway.exchange import Exchange, too_large
@@ -76,10 +77,10 @@ class Gateway:
         if route is None:
             await self.control(scope, receive, send)
         else:
-            await _predict(Exchange(scope["headers"], *route), receive, send)
+            await _predict(Exchange(scope["headers"], *route), scope, receive, send)
 
 
-async def _predict(exchange: Exchange, receive: Receive, send: Send) -> None:
+async def _predict(exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
     settled: wire.Reply | BaseException
     try:
         exchange.check()
@@ -87,7 +88,10 @@ async def _predict(exchange: Exchange, receive: Receive, send: Send) -> None:
         body = await _read(receive, exchange.length, limits.max_body, limits.timeout)
         if exchange.encoding is not None:
             body = await asyncio.to_thread(inflated, body, limits.max_body)
-        settled = await exchange.submit(body, receive).future
+        settled = reply = await exchange.submit(body, receive).future
+        if reply.stream:
+            await event_stream.respond(exchange, reply, scope, receive, send)
+            return
     except (Left, Refusal, QueueFull, TooLate, Crashed) as reason:
         settled = reason
     answer = exchange.answer(settled)

@@ -13,6 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from legion.gateway import event_stream
 from legion.gateway.app import Gateway
 from legion.gateway.exchange import Exchange
 from legion.gateway.pending import Left
@@ -85,7 +86,11 @@ class DirectProtocol(HttpToolsProtocol):
 
     def _settled(self, cycle: Any, exchange: Exchange, future: asyncio.Future[Reply]) -> None:
         self._exchange = None
-        self._answer(cycle, exchange, future.exception() or future.result())
+        settled = future.exception() or future.result()
+        if isinstance(settled, Reply) and settled.stream:
+            super()._start_asgi_task(cycle, partial(event_stream.respond, exchange, settled))
+        else:
+            self._answer(cycle, exchange, settled)
 
     def _answer(self, cycle: Any, exchange: Exchange, settled: Reply | BaseException) -> None:
         answer = exchange.answer(settled)

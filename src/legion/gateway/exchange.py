@@ -21,6 +21,7 @@ Answer = tuple[int, Headers, bytes]
 
 _BINARY = "application/octet-stream"
 _JSON = (b"content-type", b"application/json")
+_RETRY = (b"retry-after", b"1")
 # Made ids are unique to this process and count up.
 _PREFIX = secrets.token_hex(6).encode()
 _count = itertools.count()
@@ -117,6 +118,8 @@ class Exchange:
             meter.rows += settled.rows
             status, body = settled.status, settled.body
             headers = [_JSON, self._timing(settled)]
+            if status == 429:
+                headers.append(_RETRY)
             if settled.content_type is not None:
                 headers[:1] = _content_headers(settled.content_type)
             if self.gzips and (smaller := encoding.deflated(body)) is not None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from legion.gateway.stream import Stream
 from legion.wire import Call, Reply
 
 # ASGI's; None where the connection itself says when its caller leaves.
@@ -28,10 +29,10 @@ class Pending:
     """`arrived` and `sent` are loop times in seconds; `sent` is 0 until it is with a worker.
 
     `attempts` counts the workers that were given it; after the first it goes `alone`, in a batch of one, so
-    that whatever ended a worker takes no other request with it again.
+    that whatever ended a worker takes no other request with it again. `stream` is there for an answer in pieces.
     """
 
-    __slots__ = ("alone", "arrived", "attempts", "call", "deadline", "future", "receive", "sent", "watcher")
+    __slots__ = ("alone", "arrived", "attempts", "call", "deadline", "future", "receive", "sent", "stream", "watcher")
 
     def __init__(
         self, call: Call, future: asyncio.Future[Reply], receive: Receive | None, arrived: float, deadline: float
@@ -44,6 +45,7 @@ class Pending:
         self.sent = 0.0
         self.attempts = 0
         self.alone = False
+        self.stream: Stream | None = None
         self.watcher: asyncio.Task[None] | None = None
 
     def fail(self, error: Exception) -> None:

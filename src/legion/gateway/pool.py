@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 from legion import wire
@@ -17,6 +18,7 @@ from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
 from legion.gateway.pending import Crashed, Pending, Receive, TooLate
 from legion.gateway.slot import Slot
+from legion.gateway.stream import Stream
 from legion.replica import Replica
 
 _logger = logging.getLogger("legion.gateway")
@@ -25,6 +27,8 @@ _logger = logging.getLogger("legion.gateway")
 _SWEEP = 0.05
 # So many waiting requests are worth a batch while the loop's turn still brings more.
 _ENOUGH = 8
+# A worker is replaced when so many of its streams say nothing, though nobody waits for them any more.
+_STUCK = wire.STREAMS_AT_ONCE // 2
 _BACKOFF = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 
 
@@ -82,7 +86,12 @@ class Pool:
         self._flush()
 
     async def _fill(self, slot: Slot) -> None:
-        slot.replica = await Replica.start(self.plan, self._python)
+        slot.replica = await self._replica(slot)
+
+    async def _replica(self, slot: Slot) -> Replica:
+        replica = await Replica.start(self.plan, self._python)
+        replica.on_piece = partial(self._piece, slot)
+        return replica
 
     async def drained(self) -> None:
         """Wait until every request that was taken in is settled; for when no more are submitted."""
@@ -92,7 +101,7 @@ class Pool:
 
     @property
     def _empty(self) -> bool:
-        return not self._queue and not any(slot.batches for slot in self._slots)
+        return not self._queue and not any(slot.owes for slot in self._slots)
 
     def _tell_if_empty(self) -> None:
         if self._emptied is not None and self._empty:
@@ -180,12 +189,28 @@ class Pool:
                 self._flush()
             self.meter.batch(len(batch))
             for pending, reply in zip(batch, replies, strict=True):
-                if not pending.future.done():
+                if reply.stream:
+                    self._stream(slot, pending, reply.stream)
+                elif not pending.future.done():
                     pending.future.set_result(reply)
             if self._emptied is not None:
                 self._tell_if_empty()
 
         slot.replica.post([pending.call for pending in batch], settle)
+
+    def _stream(self, slot: Slot, pending: Pending, number: int) -> None:
+        """The answer of this request comes in pieces."""
+        assert slot.replica is not None
+        pending.stream = Stream(number, pending.future, slot.replica, pending.deadline, self.limits.timeout)
+        slot.streams[number] = pending
+
+    def _piece(self, slot: Slot, piece: wire.Piece) -> None:
+        stream = slot.streams[piece.stream].stream
+        assert stream is not None
+        stream.feed(piece)
+        if piece.last:
+            del slot.streams[piece.stream]
+            self._tell_if_empty()
 
     def _sweep(self) -> None:
         """Refuse what is past its deadline, watch who waits long, replace who hangs."""
@@ -193,10 +218,13 @@ class Pool:
         now = self._loop.time()
         busy = False
         for slot in self._slots:
-            if not slot.batches:
+            if not (slot.batches or slot.streams):
                 continue
             busy = True
             late = [pending for batch in slot.batches for pending in batch if pending.deadline <= now]
+            stuck = self._sweep_streams(slot, now)
+            if len(stuck) >= _STUCK:
+                late += stuck
             for pending in late:
                 pending.fail(TooLate())
             if late and slot.replica is not None:
@@ -213,6 +241,21 @@ class Pool:
         if busy or self._queue:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
 
+    def _sweep_streams(self, slot: Slot, now: float) -> list[Pending]:
+        """End the streams that say nothing for too long; those that then do not end are given back."""
+        stuck = []
+        for pending in slot.streams.values():
+            stream = pending.stream
+            assert stream is not None
+            if stream.due <= now and stream.left:
+                stuck.append(pending)
+            elif stream.due <= now:
+                stream.fail(TooLate())
+                stream.leave()
+            elif not stream.begun and pending.future.done():
+                stream.leave()
+        return stuck
+
     async def _keep(self, slot: Slot) -> None:
         """Fill the slot again whenever its worker ends."""
         while True:
@@ -226,7 +269,7 @@ class Pool:
             _logger.warning("%s: worker %d ended and is started again", self.plan.name, ended.pid)
             self._retry(left)
             self._tell_if_empty()
-            slot.replica = await self._restart()
+            slot.replica = await self._restart(slot)
             self._flush()
 
     def _retry(self, batch: list[Pending]) -> None:
@@ -240,11 +283,11 @@ class Pool:
             self._queue.appendleft(pending)
         self._flush()
 
-    async def _restart(self) -> Replica:
+    async def _restart(self, slot: Slot) -> Replica:
         tries = 0
         while True:
             try:
-                return await Replica.start(self.plan, self._python)
+                return await self._replica(slot)
             except LegionError as error:
                 delay = _BACKOFF[min(tries, len(_BACKOFF) - 1)]
                 _logger.error("%s; trying again in %g s", error, delay)

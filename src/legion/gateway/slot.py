@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from legion.gateway.pending import Pending
+from legion.gateway.pending import Crashed, Pending
 from legion.replica import Replica
 from legion.wire import Reply
 
@@ -15,14 +15,20 @@ _AHEAD = 2
 
 
 class Slot:
-    """`batches` are those posted and not answered, oldest first."""
+    """`batches` are those posted and not answered, oldest first; `streams` the requests answered in pieces."""
 
-    __slots__ = ("batches", "depth", "replica")
+    __slots__ = ("batches", "depth", "replica", "streams")
 
     def __init__(self) -> None:
         self.replica: Replica | None = None
         self.batches: deque[list[Pending]] = deque()
+        self.streams: dict[int, Pending] = {}
         self.depth = 1
+
+    @property
+    def owes(self) -> bool:
+        """Whether somebody still waits for its worker."""
+        return bool(self.batches) or any(one.stream is None or not one.stream.left for one in self.streams.values())
 
     @property
     def free(self) -> bool:
@@ -46,4 +52,10 @@ class Slot:
             for pending in batch:
                 pending.attempts -= 1
         self.batches.clear()
+        for pending in self.streams.values():
+            if pending.stream is not None and pending.stream.begun:
+                pending.stream.fail(Crashed())
+            else:
+                left.append(pending)
+        self.streams.clear()
         return left

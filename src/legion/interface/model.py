@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Protocol, Tuple
+from typing import Any, Dict, Generator, Optional, Protocol, Tuple, runtime_checkable
 
 from legion.interface.table import Table
 from legion.signature import Signature
@@ -36,3 +36,14 @@ class Model(Protocol):
 
     def encode(self, value: Any) -> Optional[bytes]:
         """The value as JSON by the model's own serializer, or None where it has none."""
+
+
+@runtime_checkable
+class StreamingModel(Protocol):
+    """A model that can give its answer in pieces."""
+
+    def stream(self, body: bytes) -> Generator[Any, None, None]:
+        """The pieces of the answer to a whole JSON request of MLflow's scoring protocol, as they come.
+
+        Raises InputError where the request is refused, at the latest for the first piece.
+        """

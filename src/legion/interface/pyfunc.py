@@ -9,7 +9,7 @@ import inspect
 import json
 import logging
 import warnings
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Generator, List, Optional, Tuple
 
 import mlflow
 import mlflow.pyfunc
@@ -101,13 +101,40 @@ class Pyfunc:
         return None
 
 
+class StreamingPyfunc(Pyfunc):
+    """A model that has `predict_stream`."""
+
+    def stream(self, body: bytes) -> Generator[Any, None, None]:
+        """`PyFuncModel.predict_stream` on what MLflow's scoring server would have made of the same body."""
+        reader = _Reader(self._model.metadata)
+        try:
+            scoring_server.invocations(body, "application/json", reader, self._schema)
+            ((data, params),) = reader.read
+            yield from self._model.predict_stream(data, params=params)
+        except MlflowException as error:
+            raise InputError(shown(error.message)) from error
+
+
+class _Reader:
+    """Stands in for a model, to get at what MLflow's scoring server would hand to it."""
+
+    def __init__(self, metadata: Any) -> None:
+        self.metadata = metadata
+        self.read: List[Tuple[Any, Optional[Dict[str, Any]]]] = []
+
+    def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> List[Any]:
+        self.read.append((data, params))
+        return []
+
+
 def load(plan: Plan) -> Pyfunc:
     """Load the model by `mlflow.pyfunc.load_model`; its dependency warnings are not repeated here."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = mlflow.pyfunc.load_model(plan.folder)
-    return Pyfunc(model, plan.signature)
+    streams = model.metadata.flavors[mlflow.pyfunc.FLAVOR_NAME].get("streamable")
+    return (StreamingPyfunc if streams else Pyfunc)(model, plan.signature)
 
 
 def raw(model: Any) -> Any:

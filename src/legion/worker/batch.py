@@ -22,6 +22,7 @@ from legion.worker.codecs.invocations import Invocations
 from legion.worker.codecs.legion import LegionRest
 from legion.worker.codecs.oip import OpenInference
 from legion.worker.codecs.request import Codec, Request
+from legion.worker.streams import Streams
 
 _logger = logging.getLogger("legion.worker")
 
@@ -45,6 +46,8 @@ class Answerer:
         self._model = model
         self.merges = merges
         self.whole = model.mode == "whole"
+        # Where the model can answer in pieces and somebody takes them.
+        self.streams: Optional[Streams] = None
         self.open_inference = OpenInference(model, name, version)
         self.codecs: Dict[int, Codec] = {
             wire.MLFLOW: Invocations(model),
@@ -55,6 +58,13 @@ class Answerer:
 
     def answer(self, calls: List[Call]) -> List[Reply]:
         """One reply a call, in their order."""
+        if self.streams is None:
+            return self._answer(calls)
+        begun = [self.streams.begin(call) for call in calls]
+        others = iter(self._answer([call for call, reply in zip(calls, begun) if reply is None]))
+        return [reply or next(others) for reply in begun]
+
+    def _answer(self, calls: List[Call]) -> List[Reply]:
         if self.whole:
             return [self._whole(call) for call in calls]
         start = perf_counter_ns()
@@ -123,7 +133,7 @@ class Answerer:
             job.items = items
         except BaseException as error:
             _stop_if_asked(error)
-            job.reply = self._failed(job.codec, error)
+            job.reply = self.failed(error, job.codec)
 
     def _encode(self, job: _Job) -> Reply:
         assert job.request is not None
@@ -131,9 +141,11 @@ class Answerer:
             body, content_type = job.codec.encode(job.items, job.request.wanted)
             return Reply(200, body, content_type, job.request.table.n)
         except Exception as error:
-            return self._failed(job.codec, error)
+            return self.failed(error, job.codec)
 
-    def _failed(self, codec: Codec, error: BaseException) -> Reply:
+    def failed(self, error: BaseException, codec: Optional[Codec] = None) -> Reply:
+        """The reply where the model refused or failed, in MLflow's protocol unless a codec is named."""
+        codec = codec or self.codecs[wire.MLFLOW]
         if isinstance(error, InputError):
             return Reply(*codec.refuse(error))
         _logger.warning("the model raised %s: %s", type(error).__name__, error, exc_info=error)
@@ -154,7 +166,7 @@ class Answerer:
                 status, body, kind = self._model.invoke(call.body, call.content_type)
         except BaseException as error:
             _stop_if_asked(error)
-            return self._failed(codec, error)
+            return self.failed(error, codec)
         kind = None if kind == "application/json" else kind
         return Reply(status, body, kind, predict_us=(perf_counter_ns() - start) // 1000)
 

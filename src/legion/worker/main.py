@@ -21,9 +21,11 @@ from typing import List, Optional
 
 from legion import wire
 from legion.errors import LegionError, RefusedError
+from legion.interface.model import StreamingModel
 from legion.worker import proof
 from legion.worker.batch import Answerer
 from legion.worker.read_only import import_without_writing
+from legion.worker.streams import Streams
 
 _logger = logging.getLogger("legion.worker")
 
@@ -33,6 +35,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._sending = threading.Lock()
         self._header = bytearray(wire.HEADER.size)
 
     def receive(self) -> Optional[bytearray]:
@@ -51,8 +54,10 @@ class Channel:
         return True
 
     def send(self, message: object) -> None:
-        """Write one message. Raises OSError when the parent is gone."""
-        self._sock.sendall(wire.frame(message))
+        """Write one message, from any thread. Raises OSError when the parent is gone."""
+        frame = wire.frame(message)
+        with self._sending:
+            self._sock.sendall(frame)
 
 
 def main(argv: List[str]) -> None:
@@ -92,6 +97,8 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
         channel.send(wire.Report(error=f"loading the model raised {type(error).__name__}: {error}"))
         return None
     answerer = Answerer(proven.model, merges=proven.merges, name=plan.name, version=plan.version)
+    if isinstance(proven.model, StreamingModel) and not plan.reference:
+        answerer.streams = Streams(proven.model, channel.send, answerer.failed)
     channel.send(proven.report)
     # What is loaded stays; the collector need not look at it again.
     gc.freeze()
@@ -100,12 +107,19 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
 
 
 def _serve(channel: Channel, answerer: Answerer) -> None:
-    decode = wire.decoder(List[wire.Call]).decode
+    decode, decode_allow = wire.decoder(List[wire.Call]).decode, wire.decoder(wire.Allow).decode
+    streams = answerer.streams
     while True:
         body = channel.receive()
         if body is None:
             return
-        channel.send(answerer.answer(decode(body)))
+        if streams is None:
+            channel.send(answerer.answer(decode(body)))
+        elif wire.is_map(body):
+            streams.allow(decode_allow(body))
+        else:
+            channel.send(answerer.answer(decode(body)))
+            streams.start()
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from legion.errors import VerificationError, WorkerError
 from legion.interface import result
-from legion.interface.model import Model
+from legion.interface.model import Model, StreamingModel
 from legion.interface.table import Table, concatenate
 from legion.wire import MLFLOW, Call, Linear, Plan, Report
 from legion.worker.batch import Answerer
@@ -69,6 +69,7 @@ def prove(plan: Plan) -> Proven:
         python_version=platform.python_version(),
         golden_rows=sum(table.n for table in rows),
         linear=_linear(plan, model),
+        streams=isinstance(model, StreamingModel),
     )
     return Proven(model, merges, report)
 
