@@ -60,6 +60,15 @@ class DirectProtocol(HttpToolsProtocol):
             self._head_size += len(data)
             if self._head_size > _MAX_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's headers are too large.")
+        self._decide()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._undecided is not None:
+            # Pipelined behind this one; no read will bring it up.
+            self.loop.call_soon(self._decide)
+
+    def _decide(self) -> None:
         while self._undecided is not None:
             cycle, app = self._undecided
             self._undecided = None
@@ -106,9 +115,6 @@ class DirectProtocol(HttpToolsProtocol):
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
-        # A request that the caller had pipelined behind this one.
-        if self._undecided is not None:
-            self.data_received(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
