@@ -17,7 +17,7 @@ variants:
   - {name: champion, model: "models:/wine@champion", weight: 90}
   - {name: challenger, model: "models:/wine@challenger", weight: 10}
 sticky: header:X-User-Id
-limits: {max_body: 1MiB, queue: 7, timeout: 500ms}
+limits: {max_body: 1MiB, queue: 7, timeout: 500ms, start: 20s}
 workers: {replicas: 2, env: local, keep_warm: 5m}
 follow: 10s
 """
@@ -39,7 +39,7 @@ def test_every_field_is_read():
         ),
         follow=10.0,
         sticky="x-user-id",
-        limits=Limits(max_body=MIB, queue=7, timeout=0.5),
+        limits=Limits(max_body=MIB, queue=7, timeout=0.5, start=20.0),
         workers=Workers(2, "local", 300.0),
     )
 
@@ -77,7 +77,7 @@ variants:
   - {name: one, weight: x, extra: 1}
   - just text
 sticky: cookie:id
-limits: {max_body: big, queue: 0, timeout: 0s, depth: 3}
+limits: {max_body: big, queue: 0, timeout: 0s, start: soon, depth: 3}
 workers: {replicas: 1.5, env: venv, keep_warm: soon}
 shadow: [{name: next, model: "models:/wine/7"}]
 follow: never
@@ -97,6 +97,7 @@ nmae: x
             "limits.max_body",
             "limits.queue",
             "limits.timeout",
+            "limits.start",
             "limits.depth",
             "workers.replicas",
             "workers.env",

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from conftest import legion
+
 SUM = """
     import time
     {start}
@@ -215,6 +217,14 @@ def test_a_model_that_cannot_be_loaded_ends_the_server_with_a_sentence(
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("legion: probe 1.0.0-test cannot be served") or "ended while" in last
     assert words in last
+
+
+def test_a_model_that_hangs_while_it_is_loaded_is_refused_in_time(gppi_folder, environment):
+    folder = gppi_folder(source(start="time.sleep(600)"))
+    done = legion("serve", folder, "--env", "local", "--port", "0", "--start-timeout", "2", env=environment, timeout=30)
+    assert done.returncode == 3
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == "legion: probe 1.0.0-test was not ready within 2 s; see the log above, or give it longer"
 
 
 def test_a_taken_port_is_named(start_server, gppi_folder, environment):

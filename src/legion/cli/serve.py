@@ -79,6 +79,13 @@ _DEPLOYMENT = (".yaml", ".yml")
 @click.option(
     "-t", "--timeout", type=click.FloatRange(0.01), default=60.0, show_default=True, help="Seconds a request."
 )
+@click.option(
+    "--start-timeout",
+    type=click.FloatRange(0.01),
+    default=300.0,
+    show_default=True,
+    help="Seconds a version may take to be loaded and checked.",
+)
 @click.option("--admin", is_flag=True, help="Take deployments over HTTP under /admin and restore them at the start.")
 @click.option(
     "--state",
@@ -100,6 +107,7 @@ def serve(
     max_body: int,
     queue: int,
     timeout: float,
+    start_timeout: float,
     admin: bool,
     state: Path | None,
 ) -> None:
@@ -116,7 +124,7 @@ def serve(
         raise UsageError("there is nothing to serve; name a MODEL, or add --admin to take deployments")
     if grpc_port is not None:
         server.load_grpc()
-    limits = Limits(max_body=max_body * MIB, queue=queue, timeout=timeout)
+    limits = Limits(max_body=max_body * MIB, queue=queue, timeout=timeout, start=start_timeout)
     wished = Workers(workers, env if manager is None else _MANAGERS[manager], keep_warm)
     sock = server.bind(host, port)
     declared = [_declared(text, limits, wished, follow) for text in models]

@@ -5,7 +5,7 @@
       - {name: champion, model: "models:/wine@champion", weight: 90}
       - {name: challenger, model: "models:/wine@challenger", weight: 10}
     sticky: header:X-User-Id
-    limits: {max_body: 64MiB, queue: 1024, timeout: 60s}
+    limits: {max_body: 64MiB, queue: 1024, timeout: 60s, start: 300s}
     workers: {replicas: 1, env: auto, keep_warm: 300s}
 
 Every fault is found and named by its field's path. docs/deployments.md describes the fields.
@@ -184,6 +184,7 @@ def _limits(fields: _Fields, faults: list[Fault]) -> Limits:
         max_body=section.take("max_body", _bytes, default.max_body),
         queue=section.take("queue", _count(1, 1_000_000), default.queue),
         timeout=section.take("timeout", _positive_seconds, default.timeout),
+        start=section.take("start", _positive_seconds, default.start),
     )
     section.refuse_the_rest()
     return limits

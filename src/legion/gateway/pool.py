@@ -89,7 +89,7 @@ class Pool:
         slot.replica = await self._replica(slot)
 
     async def _replica(self, slot: Slot) -> Replica:
-        replica = await Replica.start(self.plan, self._python)
+        replica = await Replica.start(self.plan, self._python, start_timeout=self.limits.start)
         replica.on_piece = partial(self._piece, slot)
         return replica
 

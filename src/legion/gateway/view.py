@@ -108,7 +108,12 @@ def _declaration(declaration: Declaration) -> dict[str, Any]:
         "name": declaration.name,
         "variants": [msgspec.to_builtins(variant) for variant in declaration.variants],
         "follow": declaration.follow if declaration.follow is not None else False,
-        "limits": {"max_body": limits.max_body, "queue": limits.queue, "timeout": limits.timeout},
+        "limits": {
+            "max_body": limits.max_body,
+            "queue": limits.queue,
+            "timeout": limits.timeout,
+            "start": limits.start,
+        },
         "workers": {"replicas": workers.replicas, "env": workers.env, "keep_warm": workers.keep_warm},
     }
     if declaration.sticky is not None:
