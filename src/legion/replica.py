@@ -93,7 +93,8 @@ class Replica:
         except TimeoutError:
             await replica.kill()
             raise WorkerError(
-                f"{plan.name} {plan.version} was not ready within {start_timeout:g} s; see the log above, or give it longer"
+                f"{plan.name} {plan.version} was not ready within {start_timeout:g} s; "
+                "see the log above, or give it longer"
             ) from None
         except BaseException:
             await replica.kill()

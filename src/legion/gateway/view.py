@@ -108,12 +108,7 @@ def _declaration(declaration: Declaration) -> dict[str, Any]:
         "name": declaration.name,
         "variants": [msgspec.to_builtins(variant) for variant in declaration.variants],
         "follow": declaration.follow if declaration.follow is not None else False,
-        "limits": {
-            "max_body": limits.max_body,
-            "queue": limits.queue,
-            "timeout": limits.timeout,
-            "start": limits.start,
-        },
+        "limits": {name: getattr(limits, name) for name in ("max_body", "queue", "timeout", "start")},
         "workers": {"replicas": workers.replicas, "env": workers.env, "keep_warm": workers.keep_warm},
     }
     if declaration.sticky is not None:
