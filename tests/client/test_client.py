@@ -316,3 +316,11 @@ def test_whatever_answers_is_one_of_legions_errors(status: int, body: bytes, kin
                 call()
             assert str(raised.value).isprintable()
         stranger.shutdown()
+
+
+@pytest.mark.slow
+def test_a_model_that_does_not_answer_in_pieces_is_said_to(client: Client) -> None:
+    with pytest.raises(UsageError, match="use predict"):
+        next(client.stream([{"a": 1.0, "b": 2.0}], "add"))
+    with pytest.raises(GatewayRefused, match="nobody"):
+        next(client.stream([{"a": 1.0, "b": 2.0}], "nobody"))

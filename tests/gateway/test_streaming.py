@@ -18,6 +18,8 @@ import pytest
 import requests
 
 from conftest import Server, free_port
+from legion.client import Client, GatewayError
+from legion.errors import InputError
 from legion.wire import STREAMS_AT_ONCE
 
 pytestmark = pytest.mark.slow
@@ -148,6 +150,23 @@ def test_predictions_and_other_streams_go_on_beside_it(server):
         assert numbers(ask(server, n=3)) == [0, 1, 2, "DONE"]
         plain = server.post("/models/words/invocations", {"dataframe_records": [{"n": 5}, {"n": 6}]})
         assert plain.json() == {"predictions": [5, 6]}
+
+
+def test_the_client_gives_the_pieces_one_after_another(server, tmp_path):
+    mark = tmp_path / "mark"
+    with Client(server.url) as client:
+        conversation = {"input": [{"role": "user", "content": "hi"}]}
+        assert [piece.get("delta") for piece in client.stream(conversation, "agent")] == ["H", "I", None]
+        assert client.predict(conversation, "agent")["output"][0]["content"][0]["text"] == "HI"
+        with closing(client.stream([{"n": 10**9, "pause": 0.01, "mark": str(mark)}], "words")) as pieces:
+            assert [next(pieces)["word"], next(pieces)["word"]] == [0, 1]
+        wait_until(lambda: mark.read_bytes().endswith(b"x"))
+        with pytest.raises(InputError, match="no more words"):
+            next(client.stream([{"n": 1, "fail": 0}], "words"))
+        broken = client.stream([[2, 1]], "words", columns=["n", "fail"])
+        assert next(broken)["word"] == 0
+        with pytest.raises(GatewayError, match="broke off: the model raised ValueError: no more words"):
+            next(broken)
 
 
 def test_every_form_of_one_row_is_read(server):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from legion.client import events
 from legion.client import rows as forms
 from legion.client.connection import Answer, Connections
 from legion.client.failures import failure
@@ -69,7 +70,8 @@ class Client:
         """The predictions for n rows: for most models a list of n, as the model's own MLflow server would give.
 
         `rows`: a DataFrame; a list of n dicts; n lists with their `columns`; an array or lists without columns
-        (sent as `inputs`, for models of tensors); or a dict that is a body of MLflow's protocol already.
+        (sent as `inputs`, for models of tensors); or a dict that is a body of MLflow's protocol already,
+        also one for a chat model or an agent, whose whole answer is given.
         `name` is the deployment's or model's; it may be left out where the gateway serves one only.
         `params` are the model's parameters for this call.
 
@@ -81,9 +83,34 @@ class Client:
         if answer.status != 200:
             raise failure(answer.status, answer.body, self.url, rows=True)
         found = self._decoded(answer)
+        if forms.is_conversation(rows):
+            return found
         if not isinstance(found, dict) or "predictions" not in found:
             raise GatewayError(f"{self.url} answered without predictions; check that a Legion gateway is there")
         return found["predictions"]
+
+    def stream(
+        self,
+        rows: Any,
+        name: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Generator[Any, None, None]:
+        """The pieces of one answer, each when the model has made it, for one row or one conversation.
+
+        The arguments are those of `predict`. Closing the generator ends the model's. Raises InputError where the
+        model refuses the request or fails before its first piece, UsageError where it does not answer in pieces,
+        GatewayError, with the reason, where the rest does not come.
+        """
+        path = "/invocations" if name is None else f"/models/{_checked(name)}/invocations"
+        body = b'{"stream":true,' + forms.body(rows, columns, params)[1:]
+        with self._connections.follow(path, body, _JSON) as response:
+            if response.status != 200:
+                raise failure(response.status, response.read(), self.url, rows=True)
+            if response.headers.get_content_type() != "text/event-stream":
+                raise UsageError("this model does not answer in pieces; use predict")
+            yield from events.pieces(response, self.url)
 
     def deployments(self) -> list[View]:
         """Every deployment of the gateway. Raises GatewayRefused (`status` 401 or 403) without the right token."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -92,6 +94,20 @@ class Connections:
             return self._exchange(opened, method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             raise self._failed(error) from None
+
+    @contextmanager
+    def follow(self, path: str, body: bytes, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
+        """POST over a connection of its own; the answer is read, a line at a time, while the other side makes it.
+
+        Raises GatewayError, also for what goes wrong while it is read.
+        """
+        with closing(self._kind(self._host, self._port, timeout=self._timeout)) as opened:
+            try:
+                opened.request("POST", self._prefix + path, body, headers)
+                with opened.getresponse() as response:
+                    yield response
+            except (OSError, http.client.HTTPException) as error:
+                raise self._failed(error) from None
 
     def close(self) -> None:
         """Close what is idle; asking again opens connections again."""

@@ -14,6 +14,7 @@ import msgspec
 from legion.errors import UsageError
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+CONVERSATIONS = ("messages", "prompt", "input")
 _HINT = "give a DataFrame, a list of dicts, or a list of lists with columns="
 
 
@@ -35,7 +36,14 @@ def body(rows: Any, columns: Sequence[str] | None = None, params: Mapping[str, A
     return text
 
 
+def is_conversation(rows: Any) -> bool:
+    """Whether this is a body for a chat model or an agent, whose answer is one object and no list of predictions."""
+    return isinstance(rows, Mapping) and any(key in rows for key in CONVERSATIONS)
+
+
 def _request(rows: Any, columns: Sequence[str] | None) -> dict[str, Any]:
+    if is_conversation(rows) and columns is None:
+        return dict(rows)
     if isinstance(rows, Mapping):
         if columns is not None or sum(form in rows for form in FORMS) != 1:
             raise UsageError(f"a dict of rows must have exactly one of {', '.join(FORMS)}, and no columns=; {_HINT}")
