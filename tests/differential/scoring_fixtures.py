@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -81,7 +81,9 @@ def reference_server(models: dict[str, Path], log: Path) -> Iterator[Client]:
             sock.close()
             yield client
         finally:
-            process.send_signal(signal.SIGKILL)
+            if process.poll() is not None:
+                warnings.warn(f"MLflow's server ended by itself with {process.returncode}", stacklevel=1)
+            process.kill()
             process.wait()
 
 
