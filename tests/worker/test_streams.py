@@ -168,6 +168,8 @@ def test_one_that_nobody_takes_any_more_is_closed(streams, parent, model):
     number = start(streams, n=10**9)
     parent.wait(lambda sent: len(sent) == PIECES_AHEAD)
     streams.allow(Allow(number, 0))
+    # What was on its way does not take it back.
+    streams.allow(Allow(number, 5))
     assert parent.ended()[-1] == Piece(number, b"", last=True)
     assert model.closed.wait(10)
     assert model.made == PIECES_AHEAD + 1

@@ -78,7 +78,7 @@ class Streams:
         """Let a stream go on, or end it at its next piece."""
         stream = self._running.get(message.stream)
         if stream is not None:
-            stream.left = not message.pieces
+            stream.left = stream.left or not message.pieces
             stream.allowed.release(message.pieces or 1)
 
     def _run(self, stream: _Stream) -> None:
