@@ -126,11 +126,13 @@ def test_the_same_refusals_in_each_protocol_s_own_shape(ask, wine, model, protoc
         assert (refused.status, set(refused.refusal)) == (400, {"error"})
 
 
+# A file is read in pieces: it has no limit, and one without rows has no answers, which is no fault.
+every_request = pytest.mark.parametrize("protocol", [protocol for protocol in PROTOCOLS if protocol != "predict"])
+
+
 @every_model
-@every_protocol
+@every_request
 def test_more_rows_than_a_request_may_have(ask, wine, model, protocol):
-    if protocol == "predict":
-        pytest.skip("a file is read in pieces and has no limit")
     refused = ask(model, protocol, COLUMNS, wine.data * 1500)
     assert refused.status == ("RESOURCE_EXHAUSTED" if protocol == "infer-grpc" else 413)
     if protocol != "infer-grpc":
@@ -139,12 +141,8 @@ def test_more_rows_than_a_request_may_have(ask, wine, model, protocol):
         assert "fewer rows" in refused.sentence
 
 
-def emptiness() -> list[Any]:
-    """Every model by every protocol; a file without rows has no answers, which is no fault."""
-    return [pytest.param(model, protocol) for model in MODELS for protocol in PROTOCOLS if protocol != "predict"]
-
-
-@pytest.mark.parametrize(("model", "protocol"), emptiness())
+@every_model
+@every_request
 def test_no_rows_are_the_model_s_to_judge(ask, model, protocol):
     outcome = ask(model, protocol, COLUMNS, [])
     if model in OBJECTS or (model in ANSWER_ALL and protocol != "mlflow-records"):
