@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,9 +49,8 @@ def get(name: str) -> Model:
     home = WORK / name
     model = Model(name, home / "model", home / f"{name}.zip", home / "one.json", home / "thousand.json")
     here = Path(__file__).parent
-    _once(home, f"train {name}", _stamp([here / "fit.py", ROOT / "examples/wine/wine_data.py"]), _fit)
-    sources = sorted((ROOT / "src/legion").rglob("*.py"))
-    _once(home, f"pack {name}", _stamp(sources), _pack)
+    once(home, f"train {name}", stamp([here / "fit.py", ROOT / "examples/wine/wine_data.py"]), _fit)
+    once(home, f"pack {name}", legion_stamp(), _pack)
     return model
 
 
@@ -67,17 +66,17 @@ def _pack(home: Path) -> None:
     run([str(BIN / "legion"), "pack", str(home / "model"), *options])
 
 
-def _once(home: Path, what: str, stamp: str, make: Callable[[Path], None]) -> None:
-    """Call `make` unless it was done with the same stamp; training again means packing again."""
+def once(home: Path, what: str, mark: str, make: Callable[[Path], None]) -> None:
+    """Call `make` unless it was done with the same mark; what is made anew empties `home` before it is."""
     done = home / f"{what.replace(' ', '-')}.stamp"
-    if done.is_file() and done.read_text() == stamp:
+    if done.is_file() and done.read_text() == mark:
         return
     print(f"{what} …", flush=True)
     make(home)
-    done.write_text(stamp)
+    done.write_text(mark)
 
 
-def _stamp(sources: list[Path]) -> str:
+def stamp(sources: Iterable[Path]) -> str:
     """Changes with these files and with the libraries that a model is made of."""
     digest = hashlib.sha256()
     for path in sources:
@@ -87,9 +86,14 @@ def _stamp(sources: list[Path]) -> str:
     return digest.hexdigest()
 
 
+def legion_stamp() -> str:
+    """Changes with Legion's own sources."""
+    return stamp(sorted((ROOT / "src/legion").rglob("*.py")))
+
+
 def tiny(count: int) -> list[Path]:
     """Folders of models in pure Python that sum a row, m1, m2 …"""
-    return [_gppi(WORK / "tiny" / f"m{number}", _TINY) for number in range(1, count + 1)]
+    return [gppi(WORK / "tiny" / f"m{number}", _TINY) for number in range(1, count + 1)]
 
 
 def weights(megabytes: int) -> Path:
@@ -97,7 +101,7 @@ def weights(megabytes: int) -> Path:
     folder = WORK / f"weights-{megabytes}"
     file = folder / "weights.npy"
     if not file.is_file():
-        _gppi(folder, _TINY)
+        gppi(folder, _TINY)
         run([sys.executable, str(Path(__file__).with_name("draw.py")), "weights", str(megabytes), str(file)])
     return folder
 
@@ -110,7 +114,8 @@ def wine_rows(rows: int) -> Path:
     return file
 
 
-def _gppi(folder: Path, source: str) -> Path:
+def gppi(folder: Path, source: str) -> Path:
+    """A model of GPPI, generation 2, in this folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "legion.model.yaml").write_text(_MANIFEST.format(name=folder.name))
     (folder / "conda.yaml").write_text("dependencies:\n- pip:\n  - numpy\n")

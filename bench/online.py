@@ -47,16 +47,32 @@ def loaded(found: dict[str, Server], body: Path, connections: int, pace: Pace) -
     return rounds(targets, connections, count=pace.rounds, seconds=pace.seconds)
 
 
-def throughput(key: str, what: str, rates: dict[str, Rate], target: float | None = None) -> Figure:
-    """Requests per second, and how many times mlflow's Legion's are."""
+def throughput(
+    key: str,
+    what: str,
+    rates: dict[str, Rate],
+    target: float | None = None,
+    *,
+    ours: str = "Legion",
+    other: str = "mlflow",
+) -> Figure:
+    """Requests per second, and how many times the other's ours are."""
     values = {name: rate.per_second for name, rate in rates.items()}
-    return Figure(key, what, "req/s", values, over(values["Legion"], values["mlflow"]), target, "Legion / mlflow")
+    return Figure(key, what, "req/s", values, over(values[ours], values[other]), target, f"{ours} / {other}")
 
 
-def latency(key: str, what: str, rates: dict[str, Rate], target: float | None = None) -> Figure:
-    """Median latency, and how many times Legion's mlflow's is."""
+def latency(
+    key: str,
+    what: str,
+    rates: dict[str, Rate],
+    target: float | None = None,
+    *,
+    ours: str = "Legion",
+    other: str = "mlflow",
+) -> Figure:
+    """Median latency, and how many times ours the other's is."""
     values = {name: rate.p50_ms for name, rate in rates.items()}
-    return Figure(key, what, "ms", values, over(values["mlflow"], values["Legion"]), target, "mlflow / Legion")
+    return Figure(key, what, "ms", values, over(values[other], values[ours]), target, f"{other} / {ours}")
 
 
 def wine(pace: Pace) -> list[Section]:

@@ -12,8 +12,8 @@ from figures import Figure, Section
 _HEAD = """\
 # Benchmarks
 
-Written by `make bench`, which measures Legion beside the real `mlflow models serve`, a hand-written FastAPI + pydantic
-server, and an echo server without a model (the limit of the same HTTP stack), all in one run on one machine.
+Written by `make bench`, which measures Legion beside the real `mlflow models serve`, MLServer, a hand-written FastAPI +
+pydantic server, and an echo server without a model (the limit of the same HTTP stack), all in one run on one machine.
 
 Every ratio is turned so that more is better. The load generator (wrk) shares the machine with the servers. The
 servers run side by side and are loaded in turns, several rounds each; a figure is the median of its rounds. Before
@@ -22,7 +22,7 @@ any load, all of them must give the same answer to the same request; a figure wi
 _HOW = """\
 ## Measuring again
 
-    make bench                                  # everything, about ten minutes; needs wrk
+    make bench                                  # everything, about twenty minutes; needs wrk
     python bench/run.py --only wine --quick     # one part; a smoke run, whose figures mean little
     python bench/run.py --accept                # make these ratios the ones that later runs are held against
 

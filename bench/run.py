@@ -13,9 +13,11 @@ from collections.abc import Callable
 import baseline
 import commands
 import gateways
+import interfaces
 import load
 import machine
 import online
+import open_inference
 import report
 from figures import Section
 from models import ROOT, WORK
@@ -30,6 +32,9 @@ PARTS: dict[str, Callable[[Pace], list[Section]]] = {
     "wine": online.wine,
     "wide": online.wide,
     "forest": online.forest,
+    "open_inference": open_inference.open_inference,
+    "java": interfaces.java,
+    "objects": interfaces.objects,
     "gateways": gateways.gateways,
     "start": commands.start,
     "predict": commands.predict,
@@ -39,7 +44,7 @@ PARTS: dict[str, Callable[[Pace], list[Section]]] = {
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Measure Legion beside mlflow.")
+    parser = argparse.ArgumentParser(description="Measure Legion beside mlflow and others.")
     parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME", help=f"one of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a smoke run: short, small, nothing written or compared")
     parser.add_argument("--write", action=argparse.BooleanOptionalAction, default=None, help="docs/benchmarks.md")

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,10 +92,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running(name: str, command: list[str], port: int, path: str = "/invocations") -> Iterator[Server]:
-    """A server that answers GET /ping."""
+def running(
+    name: str, command: list[str], port: int, path: str = "/invocations", ready: str = "/ping"
+) -> Iterator[Server]:
+    """A server that answers GET `ready`."""
     with started(name, command) as process:
-        until_answered(process, name, port, "GET", "/ping")
+        until_answered(process, name, port, "GET", ready)
         yield Server(name, port, process.pid, path)
 
 
@@ -127,14 +129,19 @@ def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[i
         connection.close()
 
 
-def check_alike(servers: Sequence[Server], body: Path) -> None:
-    """Ends the run unless all give the same predictions, within a relative error of 1e-9."""
+def predictions(answer: bytes) -> list[float]:
+    """The numbers in an answer of MLflow's protocol."""
+    return flat(msgspec.json.decode(answer)["predictions"])
+
+
+def check_alike(servers: Sequence[Server], body: Path, numbers: Callable[[bytes], list[float]] = predictions) -> None:
+    """Ends the run unless all give the same predictions, within a relative error of 1e-9; `numbers` reads an answer."""
     answers = {}
     for server in servers:
         status, answer = ask(server.port, "POST", server.path, body.read_bytes())
         if status != 200:
             sys.exit(f"{server.name} answered {body.name} with {status}: {answer[:200]!r}")
-        answers[server.name] = flat(msgspec.json.decode(answer)["predictions"])
+        answers[server.name] = numbers(answer)
     first, *others = answers
     for name in others:
         if not alike(answers[first], answers[name]):

@@ -1,4 +1,4 @@
-"""What a good engineer writes by hand: FastAPI, a pydantic model of the request, scikit-learn on a plain array.
+"""What a good engineer writes by hand: FastAPI, pydantic models of the requests, scikit-learn on a plain array.
 
 handwritten.py MODEL_FOLDER PORT. One process of uvicorn with uvloop and httptools.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import skops.io
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 model = skops.io.load(Path(sys.argv[1]) / "model.skops", trusted=["sklearn.tree._tree.Tree"])
 COLUMNS = model.feature_names_in_.tolist()
@@ -40,6 +40,27 @@ class Response(BaseModel):
     predictions: list[float]
 
 
+Wine = create_model("Wine", **dict.fromkeys(COLUMNS, (float, ...)))
+
+
+class Records(BaseModel):
+    """MLflow's form dataframe_records, of typed objects."""
+
+    dataframe_records: list[Wine]
+
+
+class Quality(BaseModel):
+    """One object a row."""
+
+    quality: float
+
+
+class Qualities(BaseModel):
+    """The answer to records."""
+
+    predictions: list[Quality]
+
+
 @app.get("/ping")
 async def ping() -> None:
     """Ready."""
@@ -56,6 +77,14 @@ async def invocations(request: Request) -> Response:
     except ValueError as error:
         raise HTTPException(400, "every row has one number a column") from error
     return Response(predictions=model.predict(matrix).tolist())
+
+
+@app.post("/records")
+async def records(request: Records) -> Qualities:
+    """Predict the objects."""
+    rows = [[getattr(wine, name) for name in COLUMNS] for wine in request.dataframe_records]
+    found = model.predict(np.array(rows)).tolist() if rows else []
+    return Qualities(predictions=[Quality(quality=quality) for quality in found])
 
 
 if __name__ == "__main__":
