@@ -266,3 +266,24 @@ def test_binary_data_by_hand(server):
     assert infer(server, head + data[:-1], **headers).status_code == 400
     zipped = infer(server, gzip.compress(head + data), **headers, **{"content-encoding": "gzip"})
     assert zipped.content[length:] == answer.content[length:]
+
+
+def test_the_index_by_readiness(server):
+    def index(body):
+        return requests.post(server.url + "/v2/repository/index", data=body, timeout=10)
+
+    for body in (b"", b"{}", b'{"ready": true}', b'{"ready": null, "name": null}', b'{"ready": false}'):
+        answer = index(body)
+        assert (answer.status_code, {one["name"] for one in answer.json()}) == (200, {"numbers", "probe"})
+    for body, status in (
+        (b"[]", 400),
+        (b'{"ready": 1}', 400),
+        (b"[" * 60_000, 400),
+        (b'{"x": ' * 10_000, 400),
+        (b"\xff", 400),
+        (b" " * 65_537, 413),
+        (iter([b" " * 40_000] * 3), 413),
+    ):
+        answer = index(body)
+        assert answer.status_code == status
+        assert list(answer.json()) == ["error"]

@@ -6,7 +6,6 @@ Protocol: https://github.com/kserve/open-inference-protocol; the index as Triton
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -17,12 +16,18 @@ from starlette.routing import Route
 
 from legion import __version__
 from legion.gateway.deployment import Deployment
+from legion.gateway.model_tensors import metadata
 from legion.gateway.release import Release
-from legion.signature import PREDICT, Field, Signature
 
-# The output of a model whose signature names none.
-_UNNAMED = {"name": PREDICT, "datatype": "FP64", "shape": [-1]}
 _EXTENSIONS = ["binary_tensor_data", "model_repository"]
+
+
+# Bytes of a filter; it has one field.
+_LARGEST = 64 * 1024
+
+
+class _Filter(msgspec.Struct, frozen=True):
+    ready: bool | None = None
 
 
 class OpenInferenceControl:
@@ -61,15 +66,10 @@ class OpenInferenceControl:
 
     async def index(self, request: Request) -> Response:
         """Every model with its version and state; with `{"ready": true}` only those that answer."""
-        body = await request.body()
-        try:
-            wished = msgspec.json.decode(body) if body.strip() else {}
-        except msgspec.DecodeError as error:
-            raise HTTPException(400, f"the body is no JSON ({error})") from None
-        only_ready = isinstance(wished, dict) and wished.get("ready") is True
+        wished = await _filter(request)
         found = []
         for one in self._deployments():
-            if only_ready and not one.ready:
+            if wished.ready and not one.ready:
                 continue
             version = "" if one.release is None else one.release.delivery.plan.version
             reason = next((variant.refused.reason for variant in one.variants if variant.refused), "")
@@ -80,14 +80,13 @@ class OpenInferenceControl:
     async def model(self, request: Request) -> Response:
         """A model's versions, inputs and outputs."""
         deployment, release = self._found(request)
-        signature = release.pool.report.signature
+        report = release.pool.report
         return _json(
             {
                 "name": deployment.name,
                 "versions": sorted({version for one in deployment.releases for version in one.versions}),
-                "platform": release.pool.report.path if release.delivery.plan.interface != "pyfunc" else "mlflow",
-                "inputs": _tensors(signature.inputs, signature, "input"),
-                "outputs": _tensors(signature.outputs, signature, PREDICT) or [_UNNAMED],
+                "platform": report.path if release.delivery.plan.interface != "pyfunc" else "mlflow",
+                **metadata(report),
             }
         )
 
@@ -113,19 +112,19 @@ class OpenInferenceControl:
         return deployment, deployment.release
 
 
-def _tensors(fields: tuple[Field, ...], signature: Signature, unnamed: str) -> list[dict[str, Any]]:
-    """One tensor a column, of as many values as there are rows; or the model's own tensors."""
-    if len(fields) > 1 and all(field.name is None and field.type != "tensor" for field in fields):
-        kinds = {field.datatype for field in fields}
-        return [{"name": unnamed, "datatype": kinds.pop() if len(kinds) == 1 else "FP64", "shape": [-1, len(fields)]}]
-    return [
-        {
-            "name": unnamed if field.name is None else str(field.name),
-            "datatype": field.datatype,
-            "shape": [-1] if field.shape is None else list(field.shape),
-        }
-        for field in fields
-    ]
+async def _filter(request: Request) -> _Filter:
+    """What a request for the index asks for. Raises HTTPException."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LARGEST:
+            raise HTTPException(413, f"the body is over the limit of {_LARGEST} bytes; send no more than the filter")
+    try:
+        return msgspec.json.decode(body, type=_Filter) if body.strip() else _Filter()
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise HTTPException(
+            400, f'the body is no filter ({str(error)[:200]}); send {{"ready": true}}, or none'
+        ) from None
 
 
 def _json(value: object, status: int = 200) -> Response:

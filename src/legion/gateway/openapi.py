@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from legion import __version__
+from legion.gateway import v2_paths
 from legion.gateway.bodies import Bodies
 from legion.gateway.deployment import Deployment
 from legion.gateway.release import Release
+from legion.gateway.responses import REFUSALS, answer, refusals
+from legion.gateway.v2_components import COMPONENTS
 from legion.wire import INPUT_SCHEMA, OUTPUT_SCHEMA
 
-_ERROR_REF = {"$ref": "#/components/schemas/Error"}
-_MESSAGE_REF = {"$ref": "#/components/schemas/Message"}
 _MATRIX = {
     "type": "object",
     "properties": {
@@ -20,26 +21,20 @@ _MATRIX = {
     },
     "required": ["prediction", "columns"],
 }
-_REFUSALS = {
-    "400": "The request cannot be read, or the model refuses it.",
-    "408": "The body did not arrive in time.",
-    "413": "The body is over the limit.",
-    "415": "The content type or encoding is not read here.",
-    "429": "Too many requests wait already; `Retry-After` says when to try again.",
-    "503": "No worker could answer; `Retry-After` says when to try again.",
-    "504": "The model did not answer in time.",
-}
+_UNFIT = {"422": "The request does not fit the model's signature; row and column say where."}
 
 
 def document(deployments: list[Deployment], default: Deployment | None) -> dict[str, Any]:
     """The whole server's document: one model at the root, or several under /models/{name}."""
     paths: dict[str, Any] = {}
-    components: dict[str, Any] = dict(_COMPONENTS)
+    components: dict[str, Any] = _COMPONENTS | COMPONENTS
     described = [(one, one.release) for one in deployments if one.release is not None]
     for deployment, release in described:
         prefix = "" if deployment is default else f"/models/{deployment.name}"
-        paths |= _model_paths(deployment.name, release, prefix, components)
-    paths |= _server_paths()
+        bodies = Bodies(deployment.name, release.pool.report, release.delivery.example, components)
+        paths |= _model_paths(deployment.name, release, prefix, bodies)
+        paths |= v2_paths.model(deployment, release, bodies.example, components)
+    paths |= _server_paths() | v2_paths.server()
     names = ", ".join(f"{one.name} {release.delivery.plan.version}" for one, release in described) or "no model yet"
     return {
         "openapi": "3.1.0",
@@ -61,38 +56,35 @@ def of_model(deployment: Deployment, release: Release) -> dict[str, Any]:
     return document([deployment], deployment)
 
 
-def _model_paths(name: str, release: Release, prefix: str, components: dict[str, Any]) -> dict[str, Any]:
-    bodies = Bodies(name, release.pool.report, release.delivery.example, components)
-    tag = [name]
-    invocations: dict[str, Any] = {
-        "tags": tag,
-        "summary": "Predict (MLflow's scoring protocol)",
-        "operationId": f"{name}-invocations",
-        "requestBody": {"required": True, "content": _invocation_content(bodies)},
-        "responses": {
-            "200": _response(
-                "The predictions, one a row.",
-                {
-                    "type": "object",
-                    "properties": {"predictions": bodies.predictions()},
-                    "required": ["predictions"],
-                },
-            ),
-            **{code: _response(text, _ERROR_REF) for code, text in _REFUSALS.items()},
-        },
-    }
-    paths = {f"{prefix}/invocations": {"post": invocations}}
+def _model_paths(name: str, release: Release, prefix: str, bodies: Bodies) -> dict[str, Any]:
+    paths = {f"{prefix}/invocations": {"post": _invocations(name, bodies)}}
     if bodies.objects or (bodies.rows and release.pool.report.mode == "matrix"):
         paths[f"{prefix}/api/model/invoke"] = {"post": _legion_operation(name, bodies)}
+    unknown = {code: REFUSALS[code] for code in ("404", "503")}
     paths[f"{prefix}/api/model/info"] = {
         "get": {
-            "tags": tag,
+            "tags": [name],
             "summary": "This model's OpenAPI document",
             "operationId": f"{name}-info",
-            "responses": {"200": _response("An OpenAPI document.", {"type": "object"})},
+            "responses": {"200": answer("An OpenAPI document.", {"type": "object"}), **refusals("Error", unknown)},
         }
     }
     return paths
+
+
+def _invocations(name: str, bodies: Bodies) -> dict[str, Any]:
+    predictions = {
+        "type": "object",
+        "properties": {"predictions": bodies.predictions()},
+        "required": ["predictions"],
+    }
+    return {
+        "tags": [name],
+        "summary": "Predict (MLflow's scoring protocol)",
+        "operationId": f"{name}-invocations",
+        "requestBody": {"required": True, "content": _invocation_content(bodies)},
+        "responses": {"200": answer("The predictions, one a row.", predictions), **refusals("Error")},
+    }
 
 
 def _invocation_content(bodies: Bodies) -> dict[str, Any]:
@@ -108,19 +100,15 @@ def _invocation_content(bodies: Bodies) -> dict[str, Any]:
 def _legion_operation(name: str, bodies: Bodies) -> dict[str, Any]:
     body, example = bodies.legion()
     content = {"schema": body} if example is None else {"schema": body, "example": example}
-    answer = bodies.predictions() if bodies.objects else _MATRIX
-    refusals = {
-        **_REFUSALS,
-        "422": "The request does not fit the model's signature; row and column say where.",
-    }
+    found = bodies.predictions() if bodies.objects else _MATRIX
     return {
         "tags": [name],
         "summary": "Predict (Legion's REST)",
         "operationId": f"{name}-invoke",
         "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": {
-            "200": _response("One answer an object." if bodies.objects else "A matrix and its column names.", answer),
-            **{code: _response(text, _MESSAGE_REF) for code, text in sorted(refusals.items())},
+            "200": answer("One answer an object." if bodies.objects else "A matrix and its column names.", found),
+            **refusals("Message", REFUSALS | _UNFIT),
         },
     }
 
@@ -132,10 +120,6 @@ def _csv_example(names: list[str], sample: dict[str, Any] | None) -> str:
     if not rows:
         return header
     return "\n".join([header, *(",".join("" if v is None else str(v) for v in row) for row in rows)])
-
-
-def _response(text: str, content: dict[str, Any]) -> dict[str, Any]:
-    return {"description": text, "content": {"application/json": {"schema": content}}}
 
 
 def _server_paths() -> dict[str, Any]:

@@ -113,7 +113,7 @@ def split(signature: Signature) -> Schema:
     if signature.named:
         names: Schema = {"type": "string", "enum": [field.name for field in fields]}
         columns = {
-            "type": "array",
+            "type": ["array", "null"],
             "items": names,
             "minItems": row["minItems"],
             "maxItems": width,
@@ -124,17 +124,28 @@ def split(signature: Signature) -> Schema:
 
 
 def answers(signature: Signature) -> Schema:
-    """The list under `predictions`."""
+    """The list under `predictions`: what a row's answer looks like depends on what the model makes it of."""
     outputs = signature.outputs
     if not outputs:
         return {}
-    if len(outputs) == 1 and outputs[0].type == "tensor":
-        return tensor(outputs[0])
-    if len(outputs) == 1 and outputs[0].name is None:
-        return {"type": "array", "items": anything(outputs[0])}
-    if signature.outputs[0].name is not None:
-        return {"type": "array", "items": {**record(outputs), "additionalProperties": True}}
-    return {"type": "array"}
+    named = all(field.name is not None for field in outputs)
+    if all(field.type == "tensor" for field in outputs):
+        arrays = {str(field.name): tensor(field) for field in outputs}
+        by_name = [{"type": "object", "properties": arrays, "required": list(arrays)}] if named else []
+        return _any([*by_name, *([tensor(outputs[0])] if len(outputs) == 1 else [])])
+    kinds, width = [anything(field) for field in outputs], len(outputs)
+    # An object from a table, else a list, or a bare value where there is but one.
+    cell = kinds[0] if all(kind == kinds[0] for kind in kinds) else {}
+    row: Schema = {"type": "array", "items": cell, "minItems": width, "maxItems": width}
+    rows = [row] if width > 1 else [kinds[0], row]
+    if named:
+        rows.insert(0, {**record(outputs), "additionalProperties": True})
+    return {"type": "array", "items": _any(rows)}
+
+
+def _any(choices: list[Schema]) -> Schema:
+    """Any of these; anything where there are none."""
+    return {} if not choices else choices[0] if len(choices) == 1 else {"anyOf": choices}
 
 
 def has_examples(signature: Signature) -> bool:
