@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import requests
 
@@ -167,6 +168,21 @@ def test_the_client_gives_the_pieces_one_after_another(server, tmp_path):
         assert next(broken)["word"] == 0
         with pytest.raises(GatewayError, match="broke off: the model raised ValueError: no more words"):
             next(broken)
+
+
+def test_the_document_says_so(server):
+    document = requests.get(server.url + "/openapi.json", timeout=20).json()
+    operations = {model: document["paths"][f"/models/{model}/invocations"]["post"] for model in ("words", "agent")}
+    for operation in operations.values():
+        assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    body = operations["agent"]["requestBody"]["content"]["application/json"]
+    assert {"input", "stream"} <= set(body["schema"]["properties"])
+    assert body["schema"]["required"] == ["input"]
+    answer = server.post("/models/agent/invocations", body["example"]).json()
+    schema = operations["agent"]["responses"]["200"]["content"]["application/json"]["schema"]
+    validator = jsonschema_rs.Draft202012Validator({**schema, "components": document["components"]})
+    validator.validate(answer)
+    assert not validator.is_valid({"predictions": [answer]})
 
 
 def test_every_form_of_one_row_is_read(server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from legion.client.rows import is_conversation
 from legion.gateway import components, schema
 from legion.gateway.components import Schema
 from legion.signature import SCALARS, Signature
@@ -33,6 +34,9 @@ class Bodies:
         self._record = self._brought(f"{name}-Input", said.get(INPUT_SCHEMA)) or self._declared()
         self._answer = self._brought(f"{name}-Output", said.get(OUTPUT_SCHEMA))
         self.example = self._example() if example is None else example
+        # MLflow's scoring server reads and answers these without a form around them.
+        self.conversation = report.mode == "whole" and is_conversation(self.example)
+        self.streams = report.streams
 
     def _brought(self, name: str, found: Any) -> Schema | None:
         return components.added(self._parts, name, found) if isinstance(found, dict) else None
@@ -59,6 +63,10 @@ class Bodies:
 
     def invocations(self) -> Schema:
         """The body of MLflow's protocol: exactly one of the four forms, each typed as far as the model types it."""
+        if self.conversation:
+            record = schema.record(self.signature.inputs)
+            properties = record["properties"] | self._stream()
+            return {**record, "properties": properties, "additionalProperties": True}
         if self.objects or self.rows:
             forms = self._forms()
         elif self.signature.kind == "tensor" and not self.signature.named:
@@ -69,13 +77,17 @@ class Bodies:
             forms = {"inputs": {"type": "object", "properties": arrays, "required": list(arrays)}}
         else:
             return {"type": "object"}
-        params = _params(self.signature)
+        params = _params(self.signature) | self._stream()
         return {
             "oneOf": [
                 {"type": "object", "properties": {name: form, **params}, "required": [name]}
                 for name, form in forms.items()
             ]
         }
+
+    def _stream(self) -> Schema:
+        words = "Whether the answer comes in pieces, as server-sent events."
+        return {"stream": {"type": "boolean", "default": False, "description": words}} if self.streams else {}
 
     def _forms(self) -> dict[str, Schema]:
         listed: Schema = {"type": "array", "items": self._record}
@@ -97,6 +109,15 @@ class Bodies:
         rows = {"type": "array", "items": {"type": "array"}}
         required = ["columns", "data"] if self.objects else ["data"]
         return {"type": "object", "properties": {"columns": columns, "data": rows}, "required": required}
+
+    def answer(self) -> Schema:
+        """The answer of MLflow's protocol."""
+        if self.conversation:
+            outputs = self.signature.outputs
+            if len(outputs) == 1 and outputs[0].name is None:
+                return schema.anything(outputs[0])
+            return {**schema.record(outputs), "additionalProperties": True}
+        return {"type": "object", "properties": {"predictions": self.predictions()}, "required": ["predictions"]}
 
     def predictions(self) -> Schema:
         """The list under `predictions`, and the answer of Legion's REST to objects."""

@@ -73,17 +73,16 @@ def _model_paths(name: str, release: Release, prefix: str, bodies: Bodies) -> di
 
 
 def _invocations(name: str, bodies: Bodies) -> dict[str, Any]:
-    predictions = {
-        "type": "object",
-        "properties": {"predictions": bodies.predictions()},
-        "required": ["predictions"],
-    }
+    found = answer("The answer." if bodies.conversation else "The predictions, one a row.", bodies.answer())
+    if bodies.streams:
+        words = "`data:` and the JSON of each piece; `data: [DONE]` at the end."
+        found["content"]["text/event-stream"] = {"schema": {"type": "string", "description": words}}
     return {
         "tags": [name],
         "summary": "Predict (MLflow's scoring protocol)",
         "operationId": f"{name}-invocations",
         "requestBody": {"required": True, "content": _invocation_content(bodies)},
-        "responses": {"200": answer("The predictions, one a row.", predictions), **refusals("Error")},
+        "responses": {"200": found, **refusals("Error")},
     }
 
 
