@@ -9,7 +9,7 @@ from legion.gateway.components import PLACE, Schema
 JSON = "application/json"
 REFUSALS = {
     "400": "The request cannot be read, or the model refuses it.",
-    "404": "The model is not served here any longer.",
+    "404": "No such model or version is served here.",
     "408": "The body did not arrive in time.",
     "413": "The body is over the limit.",
     "415": "The content type or encoding is not read here.",
