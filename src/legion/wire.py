@@ -46,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     relative to `folder`). `flavors` is the MLmodel's section of that name. `golden` and `linear` are the paths of
     legion.golden.json and legion.linear.json, from `folder` or absolute, or None. With `reference` the worker takes no
     shortcut and merges nothing: the answers are the reference path's own. A Java model has the interface `gjpi`, its
-    JAR as `entrypoint`, and `jvm_options`.
+    JAR as `entrypoint`, and `jvm_options`. `served_as` is the name that callers know it by, where that is another.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     reference: bool = False
     linear: Optional[str] = None
     jvm_options: Tuple[str, ...] = ()
+    served_as: Optional[str] = None
 
 
 class Linear(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -193,6 +193,9 @@ def test_several_models_in_one_gateway(start_server, gppi_folder):
     assert server.post("/models/two/invocations", row(2)).json() == {"predictions": [[20.0]]}
     assert server.post("/models/third/api/model/invoke", {"data": [[2]]}).json()["prediction"] == [[2.0]]
     assert server.post("/invocations", row(2)).status_code == 404
+    tensor = {"inputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": [2.0]}]}
+    # As the caller knows it, not as its folder says.
+    assert server.post("/v2/models/third/infer", tensor).json()["model_name"] == "third"
     document = requests.get(server.url + "/openapi.json", timeout=10).json()
     assert "/models/two/invocations" in document["paths"]
     assert "/invocations" in requests.get(server.url + "/models/two/api/model/info", timeout=10).json()["paths"]

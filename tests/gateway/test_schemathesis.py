@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 CHECKS = (
     "not_a_server_error",
+    "unsupported_method",
     "status_code_conformance",
     "content_type_conformance",
     "response_headers_conformance",

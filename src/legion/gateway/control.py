@@ -69,6 +69,9 @@ class Control:
             Route("/api/model/info", self.info),
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
+            # What can be predicted was taken before it came here.
+            Route("/invocations", self.not_predicted, methods=["POST"]),
+            Route("/api/model/invoke", self.not_predicted, methods=["POST"]),
         ]
         routes: list[BaseRoute] = [
             Route("/", lambda request: RedirectResponse("docs")),
@@ -149,15 +152,18 @@ class Control:
         """Prometheus' text format."""
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    async def not_predicted(self, request: Request) -> Response:
+        """There is no such model, or no model that is alone."""
+        names = ", ".join(deployment.name for deployment in self._deployments())
+        remedy = f"use /models/NAME/… with one of {names}" if names else "nothing is deployed yet"
+        raise HTTPException(404, f"no model answers at {request.url.path}; {remedy}")
+
     async def fault(self, request: Request, error: Exception) -> Response:
         """404 and 405 in MLflow's error shape."""
         assert isinstance(error, HTTPException)
         message = error.detail
         if error.status_code == 404 and message == "Not Found":
             message = f"{request.url.path} is not served here; see /docs"
-            if request.url.path.endswith(("/invocations", "/api/model/invoke")):
-                names = ", ".join(deployment.name for deployment in self._deployments())
-                message = f"no model answers at {request.url.path}; use /models/NAME/… with one of {names}"
         code = _CODES.get(error.status_code, "BAD_REQUEST")
         response = _json({"error_code": code, "message": message, "stack_trace": ""}, error.status_code)
         response.headers.update(error.headers or {})

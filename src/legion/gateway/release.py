@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from legion.artifact.cache import Hold, environment_of, hold_all
 from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
@@ -15,8 +17,8 @@ from legion.order import Delivery
 class Release:
     """`start` it through its pool; `since` is when it was first given requests."""
 
-    def __init__(self, delivery: Delivery, *, replicas: int, limits: Limits) -> None:
-        plan = delivery.plan
+    def __init__(self, delivery: Delivery, *, served_as: str, replicas: int, limits: Limits) -> None:
+        plan = msgspec.structs.replace(delivery.plan, served_as=served_as)
         self.delivery = delivery
         self.replicas = replicas
         # From here to `end`, so that a worker that ended can be started again at any time.

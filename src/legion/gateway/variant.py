@@ -190,7 +190,8 @@ class Variant:
             self._switch(self.standby.take())
             return
         self.starting = f"starting {named(delivery)}"
-        release = Release(delivery, replicas=replicas, limits=settings.limits)
+        served_as = settings.deployment
+        release = Release(delivery, served_as=served_as, replicas=replicas, limits=settings.limits)
         if self.release is None:
             # Requests may come already; they wait until it is warm.
             self.release = release

@@ -96,7 +96,8 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
         traceback.print_exc()
         channel.send(wire.Report(error=f"loading the model raised {type(error).__name__}: {error}"))
         return None
-    answerer = Answerer(proven.model, merges=proven.merges, name=plan.name, version=plan.version)
+    name = plan.served_as or plan.name
+    answerer = Answerer(proven.model, merges=proven.merges, name=name, version=plan.version)
     if isinstance(proven.model, StreamingModel) and not plan.reference:
         answerer.streams = Streams(proven.model, channel.send, answerer.failed)
     channel.send(proven.report)
