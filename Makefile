@@ -43,7 +43,7 @@ java:
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q -m "not slow"
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile
 
 check: $(READY)
 	@$(BIN)/ruff check .
