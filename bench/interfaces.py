@@ -89,8 +89,9 @@ def _objects_section(many: dict[str, Rate], single: dict[str, Rate]) -> Section:
     )
     notes = (
         "All get one object of eleven numbers and predict by scikit-learn on an array. FastAPI and objects check what "
-        "comes in and what goes out by the same pydantic types; matrix checks it by the columns it declares. Both of "
-        "Legion's are workers of one gateway.",
+        "comes in and what goes out by the same pydantic types; matrix checks it by the columns it declares.",
+        "Both of Legion's are workers of one gateway, served from folders that hold no golden answers: without them it "
+        "is not proven that requests may be merged, so each is predicted alone.",
     )
     return Section("GPPI in objects, 11 columns, one row a request", ("FastAPI", "matrix", "objects"), figures, notes)
 
