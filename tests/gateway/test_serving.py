@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import re
 import socket
+import struct
+import sys
 import threading
 import zlib
 from collections import Counter
@@ -316,6 +319,24 @@ def test_pipelined_requests_are_answered_in_their_order(server):
     assert [answer[1]["predictions"][0]["sum"] for answer in (a, b, c, d)] == [2.0, 3.0, 4.0, 5.0]
     many = _raw(server, b"".join(_request(i) for i in range(40)), answers=40)
     assert [answer["predictions"][0]["sum"] for _, answer in many] == [i + 1.0 for i in range(40)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_connections_that_are_reset_leave_nothing_behind(server):
+    request = _request(5)
+
+    def reset(count):
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+                # Closed by a reset, not by an end of the stream.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.sendall(request)
+                sock.recv(65536)
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1])
+
+    before = reset(500)
+    assert reset(3000) - before < 5_000
 
 
 def test_a_request_in_many_small_pieces(server):

@@ -21,7 +21,7 @@ from legion.gateway.pool import QueueFull
 from legion.gateway.refusal import Refusal
 from legion.wire import Reply
 
-AVAILABLE = hasattr(HttpToolsProtocol, "_start_asgi_task")
+AVAILABLE = all(hasattr(HttpToolsProtocol, name) for name in ("_start_asgi_task", "_unset_keepalive_if_required"))
 
 # The parser itself sets no bound to a head that never ends.
 _MAX_HEAD = 64 * 1024
@@ -118,6 +118,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        # A connection that was reset would else be kept until its idle time is over.
+        self._unset_keepalive_if_required()
         if self._exchange is not None and self._exchange.pending is not None:
             self._exchange.pending.fail(Left())
 
