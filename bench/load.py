@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import statistics
 import subprocess
@@ -68,10 +69,15 @@ def parse(output: str, errors: str = "") -> Sample:
 
 
 def rounds(targets: dict[str, Target], connections: int, *, count: int, seconds: int) -> dict[str, Rate]:
-    """Load every target `count` times, in turn (A B C A B C), so that a slow moment of the machine meets all."""
+    """Load every target `count` times, in turn, so that a slow moment of the machine meets all.
+
+    Each turn has an order of its own, so that nobody always comes behind the same other.
+    """
     samples: dict[str, list[Sample]] = {name: [] for name in targets}
+    turn, order = list(targets.items()), random.Random(1)
     for _ in range(count):
-        for name, target in targets.items():
+        order.shuffle(turn)
+        for name, target in turn:
             samples[name].append(once(target, connections, seconds))
             settle(target)
     return {name: median(found) for name, found in samples.items()}
