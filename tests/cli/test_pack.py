@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import legion
+from conftest import Server, legion
+from legion.artifact import golden
 from legion.artifact.archive import digest, open_artifact
 
 LINEAR = Path(__file__).parents[1] / "toolchain" / "models" / "linear"
@@ -47,6 +48,37 @@ def test_another_name_and_version_are_written_into_the_artifact(
     assert made.name == "other-2.0.0-rc1.zip"
     assert (said["digest"], said["size"]) == (digest(made), made.stat().st_size)
     assert open_artifact(made).manifest.model.version == "2.0.0-rc1"
+
+
+def test_a_folder_with_a_manifest_is_asked_for_its_answers_to_the_requests_that_are_given(
+    tmp_path: Path, environment: dict[str, str], gppi_folder: Callable[..., Path], start_server: Callable[..., Server]
+) -> None:
+    folder = gppi_folder(DOUBLE, name="double")
+    bodies = [{"dataframe_split": {"columns": ["a", "b"], "data": [[value, 1.5]]}} for value in (1.0, 2.0, 3.0)]
+    (tmp_path / "golden.json").write_text(json.dumps(bodies))
+    args = ["pack", folder, "--golden", "golden.json", "--env", "local", "-o", "double.zip"]
+    done = legion(*args, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    artifact = open_artifact(tmp_path / "double.zip")
+    found = golden.parse(artifact.read(golden.FILE_NAME))
+    assert [case.request for case in found.cases] == bodies
+    assert [case.response for case in found.cases] == [{"predictions": [[2 * v, 3.0]]} for v in (1.0, 2.0, 3.0)]
+    assert artifact.read("entrypoint.py") == (folder / "entrypoint.py").read_bytes()
+    # The folder itself stays as it is.
+    assert not (folder / golden.FILE_NAME).exists()
+    assert "merges requests" in start_server(tmp_path / "double.zip", "--env", "local").log.read_text()
+
+
+def test_a_request_that_the_model_refuses_is_not_packed(
+    tmp_path: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]
+) -> None:
+    (tmp_path / "golden.json").write_text('[{"inputs": [[1]]}, {"inputs": [["x"]]}]')
+    folder = gppi_folder(DOUBLE.replace("2 * cell", "cell / 2"))
+    args = ["pack", folder, "--golden", "golden.json", "--env", "local", "-o", "out.zip"]
+    done = legion(*args, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the model refuses 1 of the requests in golden.json; correct them" in done.stderr
+    assert not (tmp_path / "out.zip").exists()
 
 
 @pytest.mark.slow

@@ -76,7 +76,8 @@ def test_golden_requests_are_drawn_where_none_are_given(
         (["{jar}", "--golden", "{mixed}"], 2, "each body has one of dataframe_split"),
         (["{jar}", "--env", "uv"], 2, "--env uv means nothing"),
         (["{text}"], 1, "is no JAR"),
-        (["{folder}", "--golden", "{wrong}"], 2, "only a JAR takes --golden"),
+        (["{folder}", "--golden", "{wrong}"], 2, "leave out --golden"),
+        (["{folder}", "--jvm-option=-Xmx64m"], 2, "only a JAR takes --jvm-option"),
     ],
 )
 def test_what_cannot_be_packed_says_why(

@@ -20,7 +20,7 @@ from legion.toolchain.packing import make_artifact
 @click.option("--version", help="Its version, such as 1.0.0-rc1; else one from the model's id.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file, or a folder for NAME-VERSION.zip.")
 @click.option("--env", default="auto", show_default=True, help="Where the model is tried: auto, local, uv or conda.")
-@click.option("--golden", type=click.Path(path_type=Path), help="Example requests for a JAR, as JSON; else drawn.")
+@click.option("--golden", type=click.Path(path_type=Path), help="Example requests for a JAR or a GPPI folder, as JSON.")
 @click.option("--jvm-option", multiple=True, help="For a JAR: an option such as -Xmx512m; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pack(

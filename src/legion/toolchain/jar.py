@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
-from legion.artifact import golden as goldens
 from legion.artifact import jvm_options
 from legion.artifact import manifest as manifests
 from legion.artifact.manifest import Binaries, Manifest, Model, Toolchain
 from legion.artifact.plan import plan_for
 from legion.environment import java
-from legion.errors import ArchiveError, UsageError
+from legion.errors import ArchiveError
 from legion.replica import ask
 from legion.signature import Signature
 from legion.toolchain.examples import Request, example_requests
 from legion.toolchain.export import Exported, Packing, Say, Wish, destination, portable_name, write
-from legion.toolchain.reference_answers import reference_answers
-from legion.wire import Plan
+from legion.toolchain.recording import read_examples, record
 
-_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _TIMEOUT = 300.0
 _MANIFEST = "META-INF/MANIFEST.MF"
 _LONGEST_MANIFEST = 1 << 16
@@ -56,54 +51,11 @@ def make_from_jar(
         if requests is None:
             report, _ = ask(plan, python, [], timeout=_TIMEOUT)
             requests = _told(report.signature) if report.signature.inputs else []
-        count = _write_golden(tree, plan, python, requests, examples, say)
+        if not requests:
+            say("the model does not say what it takes, so the artifact holds no golden answers; give --golden FILE")
+        count = record(tree, plan, python, requests, examples, say)
         out = destination(wish.out, manifest)
         return Exported(out, write(tree, manifest, out, packing), manifest, count)
-
-
-def _write_golden(
-    tree: Path, plan: Plan, python: Path, requests: list[Request], examples: Path | None, say: Say
-) -> int:
-    """Record the answers; returns how many requests there are."""
-    if not requests:
-        say("the model does not say what it takes, so the artifact holds no golden answers; give --golden FILE")
-        return 0
-    say("asking the model for its golden answers")
-    answers = reference_answers(plan, python, requests, say)
-    count = 0 if answers is None else len(answers.golden.cases)
-    if examples is not None and count < len(requests):
-        raise UsageError(f"the model refuses {len(requests) - count} of the requests in {examples}; correct them")
-    if answers is not None:
-        (tree / goldens.FILE_NAME).write_bytes(goldens.dump(answers.golden))
-    return count
-
-
-def read_examples(path: Path) -> list[Request]:
-    """The requests of a JSON file: a body of MLflow's scoring protocol, a list of them, or a list of objects.
-
-    Raises UsageError.
-    """
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); name a JSON file of example requests") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON ({error}); write example requests as JSON") from None
-    found = document if isinstance(document, list) else [document]
-    if not found or not all(isinstance(item, dict) for item in found):
-        raise UsageError(
-            f"{path} holds no requests; write one body of /invocations, a list of them, or a list of objects"
-        )
-    bodies = [_is_body(item) for item in found]
-    if all(bodies):
-        return found
-    if any(bodies) or not isinstance(document, list):
-        raise UsageError(f"{path} mixes or lacks requests; each body has one of {', '.join(_FORMS)}")
-    return [{"dataframe_records": found}]
-
-
-def _is_body(item: dict[str, Any]) -> bool:
-    return sum(form in item for form in _FORMS) == 1 and set(item) <= {*_FORMS, "params"}
 
 
 def _told(signature: Signature) -> list[Request]:
