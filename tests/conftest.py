@@ -54,6 +54,14 @@ def command_of(pid: str) -> bytes:
         return b""
 
 
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Until it is true; fails where that does not come about in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
 class Server:
     """A `legion serve` process; `url` is where it listens."""
 

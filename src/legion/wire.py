@@ -34,6 +34,9 @@ OPEN_INFERENCE = 3
 PIECES_AHEAD = 16
 STREAMS_AT_ONCE = 64
 
+# The last of an answer's server-sent events.
+LAST_EVENT = b"data: [DONE]\n\n"
+
 # Where a report's `openapi` has the JSON Schemas of one object, as it is read and as it is written.
 INPUT_SCHEMA = "x-legion-input"
 OUTPUT_SCHEMA = "x-legion-output"

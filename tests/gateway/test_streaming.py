@@ -18,7 +18,7 @@ import jsonschema_rs
 import pytest
 import requests
 
-from conftest import Server, free_port
+from conftest import Server, free_port, wait_until
 from legion.client import Client, GatewayError
 from legion.errors import InputError
 from legion.wire import STREAMS_AT_ONCE
@@ -82,13 +82,6 @@ def events(answer: requests.Response) -> Iterator[object]:
 def numbers(answer: requests.Response) -> list[object]:
     """The words' numbers; other events as they are."""
     return [event["word"] if isinstance(event, dict) and "word" in event else event for event in events(answer)]
-
-
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
 
 
 def test_it_is_what_mlflows_own_agent_server_answers(server, tmp_path, environment):
@@ -280,7 +273,7 @@ def test_a_worker_that_ends_is_told_in_the_last_event_and_before_the_first_tried
     assert mark.read_bytes() == b"((..x"
 
 
-def test_a_stream_that_says_nothing_past_the_deadline_is_ended(words):
+def test_a_stream_that_says_nothing_past_the_deadline_is_ended(words, tmp_path):
     server = words("--timeout", "1")
     (worker,) = server.workers()
     answer = ask(server, n=1, before=600)
@@ -289,6 +282,15 @@ def test_a_stream_that_says_nothing_past_the_deadline_is_ended(words):
     # It counts from piece to piece, however long the whole takes.
     assert numbers(ask(server, n=4, pause=0.7)) == [0, 1, 2, 3, "DONE"]
     assert server.workers() == [worker]
+    # Nor is a caller waited for who takes nothing.
+    mark = tmp_path / "mark"
+    body = {"dataframe_records": [{"n": 5_000, "size": 100_000, "mark": str(mark)}], "stream": True}
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall(_request(body))
+        wait_until(lambda: mark.is_file() and mark.read_bytes().endswith(b"x"))
+        while sock.recv(1 << 20):
+            pass
+    assert "Traceback" not in server.log.read_text()
     # Where too many of them never end, the worker goes.
     for _ in range(STREAMS_AT_ONCE // 2):
         threading.Thread(target=ask, args=(server,), kwargs={"n": 1, "before": 600}, daemon=True).start()

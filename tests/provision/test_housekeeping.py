@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import legion
+from conftest import legion, wait_until
 from legion.artifact.prune import entries
 from legion.artifact.sizes import size_of
 
@@ -90,19 +90,12 @@ def artifact(tmp_path, environment, gppi_folder):
     return make
 
 
-def settles(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
-
-
 def test_fifty_versions_take_no_more_than_the_bound(started, artifact, tmp_path):
     provisioner = started("1MB")
     taken = []
     for number in range(50):
         folder = provisioner.bring(number, artifact())
-        settles(lambda: size_of(tmp_path / "cache") <= 1_000_000 + 5000)
+        wait_until(lambda: size_of(tmp_path / "cache") <= 1_000_000 + 5000)
         assert (folder / "weights.bin").is_file()
         taken.append(len(list((tmp_path / "cache" / "in-use").iterdir())))
     assert max(taken) <= 5
@@ -116,7 +109,7 @@ def test_what_was_just_delivered_is_held_for_whoever_asked(started, artifact, tm
     time.sleep(1)
     assert folder.is_dir()
     # And goes by itself, with no further delivery.
-    settles(lambda: not folder.exists())
+    wait_until(lambda: not folder.exists())
 
 
 def test_a_size_that_cannot_be_read_fails_no_delivery(started, artifact, tmp_path):

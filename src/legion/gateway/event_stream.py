@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
@@ -35,7 +36,9 @@ async def respond(exchange: Exchange, first: wire.Reply, scope: Scope, receive: 
     response.raw_headers = [header for header in headers if header[0] != b"content-length"]
     response.raw_headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
     try:
-        await response(scope, receive, send_in_time)
+        # Where the server ends first, or the caller takes nothing, the answer is cut off.
+        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+            await response(scope, receive, send_in_time)
     finally:
         stream.leave()
 
@@ -47,4 +50,4 @@ async def _pieces(stream: Stream, exchange: Exchange) -> AsyncIterator[bytes]:
             yield piece
     except (TooLate, Crashed) as fault:
         error = msgspec.json.encode({"error": Refusal.of(fault, exchange.deployment.limits).message})
-        yield b"data: %b\n\ndata: [DONE]\n\n" % error
+        yield b"data: %b\n\n" % error + wire.LAST_EVENT

@@ -17,10 +17,9 @@ import msgspec
 
 from legion.interface import result
 from legion.interface.model import StreamingModel
-from legion.wire import MLFLOW, PIECES_AHEAD, STREAMS_AT_ONCE, Allow, Call, Piece, Reply
+from legion.wire import LAST_EVENT, MLFLOW, PIECES_AHEAD, STREAMS_AT_ONCE, Allow, Call, Piece, Reply
 
 EVENTS = "text/event-stream; charset=utf-8"
-DONE = b"data: [DONE]\n\n"
 
 Refuse = Callable[[BaseException], Reply]
 
@@ -102,14 +101,14 @@ class Streams:
                     microseconds = (perf_counter_ns() - began) // 1000
                     yield Piece(stream.number, _event(value), content_type=EVENTS, predict_us=microseconds)
                     sent = True
-            last = Piece(stream.number, DONE, last=True, content_type=EVENTS)
+            last = Piece(stream.number, LAST_EVENT, last=True, content_type=EVENTS)
         except GeneratorExit:
             return
         except BaseException as error:
             refusal = self._refuse(error)
             if sent:
                 event = _event({"error": msgspec.json.decode(refusal.body)["message"]})
-                last = Piece(stream.number, event + DONE, last=True)
+                last = Piece(stream.number, event + LAST_EVENT, last=True)
             else:
                 last = Piece(stream.number, refusal.body, last=True, status=refusal.status)
         yield last
