@@ -105,19 +105,25 @@ def test_the_flags_of_mlflow_models_serve_mean_the_same(start_server, gppi_folde
     assert len(server.workers()) == 2
 
 
-def test_sigterm_drains_and_ends_with_0(start_server, gppi_folder):
-    server = start_server(gppi_folder(source(predict="time.sleep(0.3)")), "--env", "local")
+def test_sigterm_drains_and_ends_with_0(start_server, gppi_folder, tmp_path):
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    held = f"open({str(begun)!r}, 'w').close()\n        while not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    server = start_server(gppi_folder(source(start="import os", predict=held)), "--env", "local")
     answers = []
     callers = [
         threading.Thread(target=lambda i=i: answers.append((i, server.post("/invocations", row(i)).json())))
         for i in range(6)
     ]
-    for caller in callers:
+    callers[0].start()
+    wait_until(begun.exists)
+    for caller in callers[1:]:
         caller.start()
     text = lambda: requests.get(server.url + "/metrics", timeout=10).text  # noqa: E731
     wait_until(lambda: 'legion_queue_requests{model="probe",variant="champion",version="1.0.0-test"} 5.0' in text())
     workers = server.workers()
-    assert server.stop() == 0
+    server.process.send_signal(signal.SIGTERM)
+    go.touch()
+    assert server.process.wait(40) == 0
     for caller in callers:
         caller.join()
     assert sorted(answers) == [(i, {"predictions": [[float(i)]]}) for i in range(6)]
