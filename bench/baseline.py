@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from figures import Figure
 
-from legion.artifact.durable import new_file
+from legion.disk.durable import new_file
 
 # By what share a ratio may fall before it is flagged: machines are noisy, even for both sides at once.
 TOLERANCE = 0.15

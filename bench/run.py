@@ -23,7 +23,7 @@ from figures import Section
 from models import ROOT, WORK
 from pace import FULL, QUICK, Pace
 
-from legion.artifact.durable import new_file
+from legion.disk.durable import new_file
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 ACCEPTED = ROOT / "bench" / "baseline.json"

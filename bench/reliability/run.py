@@ -28,7 +28,7 @@ import swaps
 from demands import Demand, Failed, Section
 from scale import FULL, QUICK, Scale
 
-from legion.artifact.durable import new_file
+from legion.disk.durable import new_file
 from real_parts import pytest
 
 ROOT = Path(__file__).resolve().parents[2]

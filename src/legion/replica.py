@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from legion import wire
-from legion.artifact.cache import Hold, environment_of, hold_all
+from legion.disk.cache import Hold, environment_of, hold_all
 from legion.errors import VerificationError, WorkerError
 
 _SCRIPT = Path(__file__).parent / "worker" / "__main__.py"

@@ -22,7 +22,7 @@ from legion.artifact.archive import digest, open_artifact, pack, unpack, unpacke
 from legion.artifact.limits import Limits
 from legion.artifact.manifest import FILE_NAMES, Binaries, Manifest, Model, Toolchain, parse
 from legion.artifact.member_names import fault, fold
-from legion.artifact.zip_writer import BLOCK, deflate_block
+from legion.artifact.zip.writer import BLOCK, deflate_block
 from legion.errors import ArchiveError, ManifestError, OutsideError, UsageError
 
 MANIFEST = Manifest(Model("wine", "1.0.0-1"), Toolchain("test", "1"), Binaries(conda_path="conda.yaml"))

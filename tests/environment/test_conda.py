@@ -24,7 +24,7 @@ import pytest
 from rattler.explicit_environment.environment import ExplicitEnvironmentSpec
 
 from conftest import MANIFEST, legion
-from legion.artifact.cache import read_note, record_of
+from legion.disk.cache import read_note, record_of
 from legion.environment import conda
 from legion.environment.conda_install import EXPLICIT
 from legion.environment.conda_yaml import CondaPart

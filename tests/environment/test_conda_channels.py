@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from legion.documents.redaction import redacted
 from legion.environment.channels import addresses, all_addresses
-from legion.environment.redaction import redacted
 from legion.errors import EnvironmentRefused
 
 

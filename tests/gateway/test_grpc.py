@@ -20,7 +20,7 @@ tritonclient = pytest.importorskip("tritonclient.grpc", reason="tritonclient is 
 import tritonclient.grpc.aio as aio  # noqa: E402
 from tritonclient.grpc import service_pb2, service_pb2_grpc  # noqa: E402
 
-from legion.gateway import grpc_messages  # noqa: E402
+from legion.gateway.open_inference import grpc_messages  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

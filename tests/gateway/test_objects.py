@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from legion.gateway import components
+from legion.gateway.openapi import json_schema
 
 PARTS = """
     from typing import Dict, List, Literal, Optional, Union
@@ -193,7 +193,7 @@ def test_schemas_become_components() -> None:
             "one": {"discriminator": {"propertyName": "k", "mapping": {"a": "#/$defs/A b"}}},
         },
     }
-    assert components.added(parts, "the model", schema) == {"$ref": "#/components/schemas/the_model"}
+    assert json_schema.added(parts, "the model", schema) == {"$ref": "#/components/schemas/the_model"}
     properties = parts["the_model"]["properties"]
     assert properties["$ref"] == {"type": "string"}
     assert properties["default"] == {"$ref": "#/components/schemas/the_model-A_b"}
@@ -228,5 +228,5 @@ def test_schemas_become_components() -> None:
     ],
 )
 def test_made_up_values(schema: Any, expected: Any) -> None:
-    made = components.sample(schema, {"me": {"$ref": "#/components/schemas/me"}})
+    made = json_schema.sample(schema, {"me": {"$ref": "#/components/schemas/me"}})
     assert made == expected

@@ -377,10 +377,10 @@ def test_a_connection_closes_when_asked(server):
 
 
 def test_predictions_go_the_short_way(server):
-    # uvicorn may change what direct.py overrides; then serving goes on by ASGI, slower, and this says so.
-    from legion.gateway import direct
+    # uvicorn may change what fast_path.py overrides; then serving goes on by ASGI, slower, and this says so.
+    from legion.gateway.http import fast_path
 
-    assert direct.AVAILABLE
+    assert fast_path.AVAILABLE
 
 
 def test_a_head_that_never_ends_is_cut_off(server):

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from legion.errors import EnvironmentBuildError, RegistryError, VerificationError
-from legion.order import Delivery, Event, Failure, Order, Reach
 from legion.provision import follow as following
 from legion.provision.resolve import Resolved
+from legion.provisioning_messages import Delivery, Event, Failure, Order, Reach
 from legion.registry.store import RegisteredVersion
 from legion.wire import Plan
 

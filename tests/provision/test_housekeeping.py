@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from conftest import legion, wait_until
-from legion.artifact.prune import entries
-from legion.artifact.sizes import size_of
+from legion.disk.prune import entries
+from legion.disk.sizes import size_of
 
 pytestmark = pytest.mark.slow
 

@@ -19,13 +19,13 @@ from pandas._libs.parsers import STR_NA_VALUES
 
 from legion import wire
 from legion.errors import InputError
-from legion.interface.gppi import Gppi
+from legion.interface.gppi.module import Gppi
 from legion.interface.table import Table
 from legion.signature import Field, Signature
-from legion.worker import numbers
 from legion.worker.batch import Answerer
 from legion.worker.codecs.delimited import read_csv
-from legion.worker.rows import RowReader
+from legion.worker.reading import simdjson_parser
+from legion.worker.reading.rows import RowReader
 
 FIELDS = (Field("a", "double"), Field("n", "long"), Field("s", "string"), Field("b", "boolean"))
 NUMBERS = (Field("a", "double"), Field("b", "double"), Field("c", "double"))
@@ -248,8 +248,8 @@ def test_blocks_of_any_width_and_line_end(width: int, end: str) -> None:
 
 
 def test_a_document_that_is_still_held_does_not_stop_the_next() -> None:
-    parser = numbers.Parser()
-    if not numbers.available:
+    parser = simdjson_parser.Parser()
+    if not simdjson_parser.available:
         pytest.skip("there is no simdjson here")
     first, second = parser.parse(b"[1, 2]"), parser.parse(b"[3]")
     assert [list(first), list(second), list(parser.parse(b"[4]"))] == [[1, 2], [3], [4]]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from legion.api.settings import say
-from legion.artifact import strict_yaml
 from legion.client import Client
+from legion.documents import strict_yaml
 from legion.errors import ModelReferenceError, RefusedError, UsageError
 from legion.reference import parse as parse_reference
 from legion.settings import admin_token, gateway_url

@@ -19,8 +19,8 @@ from legion.errors import UsageError, WorkerError
 from legion.provision.resolve import Resolved, resolve
 from legion.scoring import formats
 from legion.scoring.chunk import Chunk
-from legion.scoring.crew import crew
 from legion.scoring.pipeline import Job, Summary, score
+from legion.scoring.worker_pool import worker_pool
 from legion.wire import MLFLOW, Call, Plan
 
 _START_TIMEOUT = 300.0
@@ -66,7 +66,7 @@ def _resolved(model: str, env: str) -> Resolved:
 
 
 def _of_body(body: bytes, plan: Plan, python: Path) -> Any:
-    with crew(plan, python, 1, start_timeout=_START_TIMEOUT) as started:
+    with worker_pool(plan, python, 1, start_timeout=_START_TIMEOUT) as started:
         ((_, reply),) = started.answers([Chunk(Call(MLFLOW, body), 1, len(body))])
     if reply.status >= 500:
         raise WorkerError(f"{plan.name} {plan.version} failed while it was predicting; see its messages above")

@@ -15,17 +15,17 @@ from typing import BinaryIO
 
 import msgspec
 
-from legion.artifact import durable
 from legion.artifact import folder as folders
 from legion.artifact import manifest as manifests
-from legion.artifact.cache import ARTIFACTS, Note, claim, hold, keep
 from legion.artifact.contents import Container, Member
 from legion.artifact.limits import DEFAULT, Limits
 from legion.artifact.manifest import Manifest
 from legion.artifact.member_names import check_names
 from legion.artifact.tar_reader import TarContainer
-from legion.artifact.zip_reader import ZipContainer
-from legion.artifact.zip_writer import BLOCK, ZipWriter
+from legion.artifact.zip.reader import ZipContainer
+from legion.artifact.zip.writer import BLOCK, ZipWriter
+from legion.disk import durable
+from legion.disk.cache import ARTIFACTS, Note, claim, hold, keep
 from legion.errors import ArchiveError, Fault, ManifestError, OutsideError, UsageError
 
 Advance = Callable[[int], object]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from legion.artifact import manifest_rules as rules
-from legion.artifact import strict_yaml
+from legion.documents import strict_yaml
 from legion.errors import Fault, ManifestError
 
 FILE_NAME = "legion.model.yaml"

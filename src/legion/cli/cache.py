@@ -8,12 +8,12 @@ from typing import Any
 import click
 import msgspec
 
-from legion.artifact import prune as pruning
-from legion.artifact.prune import Entry
-from legion.artifact.sizes import shown, size_from
 from legion.cli import settings
 from legion.cli.progress import say
 from legion.cli.tables import show_line, show_table
+from legion.disk import prune as pruning
+from legion.disk.prune import Entry
+from legion.disk.sizes import shown, size_from
 from legion.errors import UsageError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -10,8 +10,8 @@ import msgspec
 
 from legion import __version__
 from legion.cli.settings import cache_folder
-from legion.environment import machine
-from legion.environment.machine import Check
+from legion.environment import doctor_checks
+from legion.environment.doctor_checks import Check
 
 
 @click.command()
@@ -38,26 +38,26 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 def _checks() -> list[Check]:
     cache = cache_folder()
     return [
-        machine.python(),
-        machine.uv(),
-        machine.cache(cache),
-        machine.disk(cache),
-        machine.descriptors(),
-        machine.package_index(
+        doctor_checks.python(),
+        doctor_checks.uv(),
+        doctor_checks.cache(cache),
+        doctor_checks.disk(cache),
+        doctor_checks.descriptors(),
+        doctor_checks.package_index(
             os.environ.get("PIP_INDEX_URL"),
             os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL"),
         ),
-        machine.package("mlflow", "mlflow", "train, pack, register, and models:/ and runs:/ references"),
-        machine.tracking(os.environ.get("MLFLOW_TRACKING_URI")),
-        machine.package("boto3", "team", "artifacts in an S3-compatible store"),
-        machine.package(
+        doctor_checks.package("mlflow", "mlflow", "train, pack, register, and models:/ and runs:/ references"),
+        doctor_checks.tracking(os.environ.get("MLFLOW_TRACKING_URI")),
+        doctor_checks.package("boto3", "team", "artifacts in an S3-compatible store"),
+        doctor_checks.package(
             "psycopg2", "team", "a PostgreSQL registry (legion up)", distributions=("psycopg2-binary", "psycopg2")
         ),
-        machine.package("pyarrow", "arrow", "predict from and to Parquet and Arrow files"),
-        machine.package("py-rattler", "conda", "environments of conda packages (--env conda)"),
-        machine.program("git", ("git",), ("git", "git"), "train from a git address"),
-        machine.java(os.environ.get("JAVA_HOME")),
-        machine.program(
+        doctor_checks.package("pyarrow", "arrow", "predict from and to Parquet and Arrow files"),
+        doctor_checks.package("py-rattler", "conda", "environments of conda packages (--env conda)"),
+        doctor_checks.program("git", ("git",), ("git", "git"), "train from a git address"),
+        doctor_checks.java(os.environ.get("JAVA_HOME")),
+        doctor_checks.program(
             "containers", ("docker", "podman"), ("podman", "podman"), "models and projects that name an image"
         ),
     ]

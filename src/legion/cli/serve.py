@@ -12,16 +12,16 @@ import msgspec
 from legion.cli import settings
 from legion.cli.progress import say
 from legion.errors import UsageError
-from legion.gateway import declaration as declarations
 from legion.gateway import server
-from legion.gateway.declaration import Declaration, VariantDeclaration, Workers
-from legion.gateway.deployment import Deployment
+from legion.gateway.deployments import declaration as declarations
+from legion.gateway.deployments.declaration import Declaration, VariantDeclaration, Workers
+from legion.gateway.deployments.deployment import Deployment
+from legion.gateway.deployments.release import named
+from legion.gateway.deployments.variant import Kept
 from legion.gateway.limits import MIB, Limits
-from legion.gateway.release import named
 from legion.gateway.server import Declared, Grpc, Setting
-from legion.gateway.variant import Kept
-from legion.order import Delivery
 from legion.provision.resolve import resolve
+from legion.provisioning_messages import Delivery
 from legion.reference import parse
 
 # What a registered model may be called and a path may not hold.

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from legion import settings
-from legion.artifact import durable, sizes
+from legion.disk import durable, sizes
 from legion.settings import DEFAULT_GATEWAY as DEFAULT_GATEWAY
 
 

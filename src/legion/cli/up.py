@@ -17,7 +17,7 @@ import msgspec
 
 from legion.cli import settings
 from legion.cli.progress import say
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.errors import OutsideError
 from legion.stack.plan import Plan, Wish
 from legion.stack.plan import plan as make_plan

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from legion.artifact import durable
-from legion.artifact.cache import Hold, Note, claim, hold, keep
-from legion.artifact.sizes import size_of
-from legion.environment.lock import held
+from legion.disk import durable
+from legion.disk.cache import Hold, Note, claim, hold, keep
+from legion.disk.lock import held
+from legion.disk.sizes import size_of
 from legion.environment.uv_command import Say
 from legion.errors import EnvironmentBuildError
 
@@ -32,7 +32,7 @@ def built_once(folder: Path, marker: str, build: Callable[[int], Built], say: Sa
     """The interpreter `bin/python` of the environment in `folder`; made by `build` if it is not there.
 
     `build` fills the folder; it is given the lock's descriptor, which its subprocesses should inherit, so that the
-    next builder waits for them too. A failed build leaves nothing. What is returned is kept (artifact/cache.py) for
+    next builder waits for them too. A failed build leaves nothing. What is returned is kept (disk/cache.py) for
     this process. Raises what `build` raises, and EnvironmentBuildError where the folder cannot be written.
     """
     try:

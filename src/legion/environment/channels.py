@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.errors import EnvironmentRefused
 
 # What is asked where a file names no channel.

@@ -17,12 +17,12 @@ from pathlib import Path
 import msgspec
 from packaging.version import Version
 
+from legion.documents.redaction import redacted
 from legion.environment.built_once import Built, built_once, ready
 from legion.environment.channels import all_addresses
 from legion.environment.conda_yaml import CondaPart
 from legion.environment.discovery import OLDEST
 from legion.environment.pip_install import WORKER_NEEDS, WORKER_WISHES, pip_install
-from legion.environment.redaction import redacted
 from legion.environment.spec import EnvironmentSpec
 from legion.environment.uv import MARKER
 from legion.environment.uv_command import Say, UvError

@@ -25,10 +25,10 @@ from rattler import (
     solve,
 )
 
-from legion.artifact import durable
+from legion.disk import durable
+from legion.documents.redaction import redacted
 from legion.environment.channels import addresses
 from legion.environment.discovery import OLDEST
-from legion.environment.redaction import redacted
 from legion.environment.uv_command import Say
 from legion.errors import EnvironmentBuildError, EnvironmentRefused
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from legion.artifact import durable
-from legion.environment.redaction import redacted
+from legion.disk import durable
+from legion.documents.redaction import redacted
 from legion.environment.uv_command import Say
 from legion.errors import EnvironmentBuildError, EnvironmentRefused, UsageError
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from legion.documents.redaction import redacted
 from legion.environment import conda
 from legion.environment.built_once import ready
 from legion.environment.local import mismatches
-from legion.environment.redaction import redacted
 from legion.environment.spec import EnvironmentSpec
 from legion.environment.uv import MARKER, environment_folder, realise
 from legion.environment.uv_command import Say

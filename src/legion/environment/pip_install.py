@@ -7,7 +7,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.environment.spec import EnvironmentSpec
 from legion.environment.uv_command import Say, UvError, run_uv
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.environment.text_files import read_text
 from legion.errors import EnvironmentRefused
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from legion.documents.redaction import redacted
 from legion.environment.conda_yaml import CondaPart, checked_python, read_conda
-from legion.environment.redaction import redacted
 from legion.environment.requirements import RequirementCollector
 from legion.environment.text_files import read_mapping
 from legion.errors import EnvironmentRefused

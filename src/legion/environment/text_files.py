@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from legion.artifact import strict_yaml
+from legion.documents import strict_yaml
 from legion.errors import EnvironmentRefused
 
 MAX_BYTES = 1 << 20

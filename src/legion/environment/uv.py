@@ -48,7 +48,7 @@ def realise(spec: EnvironmentSpec, *, cache: Path, say: Say) -> Path:
 
     Raises EnvironmentBuildError with uv's complaint, EnvironmentRefused for a Python that is too old. A
     second builder of the same environment waits for the first and takes what it made. It is kept
-    (artifact/cache.py) for this process.
+    (disk/cache.py) for this process.
     """
     folder = environment_folder(spec, cache)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uv
 
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.errors import EnvironmentBuildError
 
 Say = Callable[[str], None]

@@ -18,19 +18,20 @@ import uvicorn
 import uvloop
 
 from legion.errors import MissingExtraError, OutsideError, UsageError
-from legion.gateway.admin import Admin
-from legion.gateway.app import Gateway
-from legion.gateway.control import Control
-from legion.gateway.declaration import Declaration
-from legion.gateway.deployment import Deployment
-from legion.gateway.direct import protocol_for
-from legion.gateway.fleet import Fleet
-from legion.gateway.ledger import Ledger
-from legion.gateway.provisioner import Provisioner
-from legion.gateway.variant import Kept
+from legion.gateway.deployments.declaration import Declaration
+from legion.gateway.deployments.deployment import Deployment
+from legion.gateway.deployments.fleet import Fleet
+from legion.gateway.deployments.provisioner import Provisioner
+from legion.gateway.deployments.routes import Routes
+from legion.gateway.deployments.saved_deployments import SavedDeployments
+from legion.gateway.deployments.variant import Kept
+from legion.gateway.http.app import Gateway
+from legion.gateway.http.fast_path import protocol_for
+from legion.gateway.management.admin import Admin
+from legion.gateway.management.endpoints import Management
 
 if TYPE_CHECKING:
-    from legion.gateway.grpc_face import GrpcFace
+    from legion.gateway.open_inference.grpc_service import GrpcService
 
 _DRAIN = 25
 
@@ -100,13 +101,14 @@ def serve(declared: Sequence[Declared], sock: socket.socket, setting: Setting, *
 async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setting, on_ready: OnReady) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    ledger = None if setting.state is None else Ledger(setting.state / "deployments")
-    gateway = Gateway()
-    fleet = Fleet(gateway, Provisioner(setting.cache), setting.say, ledger)
+    saved = None if setting.state is None else SavedDeployments(setting.state / "deployments")
+    routes = Routes()
+    gateway = Gateway(routes)
+    fleet = Fleet(routes, Provisioner(setting.cache), setting.say, saved)
     admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
-    gateway.control = Control(lambda: list(fleet.deployments.values()), admin).app()
+    gateway.control = Management(lambda: list(fleet.deployments.values()), admin).app()
     server = _server(gateway)
-    face = None if setting.grpc is None else _grpc_face(gateway, setting.grpc)
+    face = None if setting.grpc is None else _grpc_service(gateway, setting.grpc)
     stopped = asyncio.Event()
 
     def stop() -> None:
@@ -140,18 +142,18 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
         await fleet.stop()
 
 
-def load_grpc() -> type[GrpcFace]:
+def load_grpc() -> type[GrpcService]:
     """What serves gRPC. Raises MissingExtraError where the extra is not installed."""
     # The gateway starts programs and never goes on in a fork of itself; else gRPC remarks on every start.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     try:
-        from legion.gateway.grpc_face import GrpcFace  # noqa: PLC0415
+        from legion.gateway.open_inference.grpc_service import GrpcService  # noqa: PLC0415
     except ModuleNotFoundError:
         raise MissingExtraError("grpc", "--grpc-port") from None
-    return GrpcFace
+    return GrpcService
 
 
-def _grpc_face(gateway: Gateway, grpc: Grpc) -> GrpcFace:
+def _grpc_service(gateway: Gateway, grpc: Grpc) -> GrpcService:
     return load_grpc()(gateway, grpc.host, grpc.port, grpc.max_body)
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from legion.order import Cancel, Delivery, Event, Failure, Mark, Order, Request
 from legion.provision.follow import follow
 from legion.provision.housekeeping import Housekeeping
+from legion.provisioning_messages import Cancel, Delivery, Event, Failure, Mark, Order, Request
 from legion.registry import versions
 
 _logger = logging.getLogger("legion.provision")

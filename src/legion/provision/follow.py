@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from legion.errors import LegionError, RefusedError, UsageError
-from legion.order import Delivery, Event, Failure, Kind, Order, Progress, Reach, Registered
 from legion.provision.resolve import resolve
+from legion.provisioning_messages import Delivery, Event, Failure, Kind, Order, Progress, Reach, Registered
 from legion.reference import Reference, parse
 from legion.registry import store
 

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from legion.artifact import sizes
-from legion.artifact.cache import let_go
-from legion.artifact.prune import prune
+from legion.disk import sizes
+from legion.disk.cache import let_go
+from legion.disk.prune import prune
 from legion.errors import LegionError
 
 _logger = logging.getLogger("legion.provision")

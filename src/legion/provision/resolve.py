@@ -15,8 +15,8 @@ import msgspec
 from legion import wire
 from legion.artifact import golden, manifest
 from legion.artifact.archive import cached, open_artifact, unpacked
-from legion.artifact.cache import EXPORTS, Note, claim, hold, keep, scratch
 from legion.artifact.plan import GOLDEN, plan_for
+from legion.disk.cache import EXPORTS, Note, claim, hold, keep, scratch
 from legion.environment import docker, java
 from legion.environment.interpreter import interpreter
 from legion.environment.spec import read_spec

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.errors import LegionError, MissingExtraError, RegistryError
 from legion.registry.contention import alone
 

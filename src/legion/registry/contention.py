@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from legion.artifact import durable
+from legion.disk import durable
 
 # Seconds: the first pause, doubled each time up to the second number, and all tries together.
 _PAUSE, _LONGEST, _ALTOGETHER = 0.05, 2.0, 180.0

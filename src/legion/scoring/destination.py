@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from legion.artifact.durable import new_file
+from legion.disk.durable import new_file
 from legion.errors import OutsideError, UsageError
 
 _STDOUT = 1

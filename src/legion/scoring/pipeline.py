@@ -1,6 +1,6 @@
 """Batch prediction: the walk from a file of rows to a file of predictions.
 
-source ─▶ reader ─chunks▶ crew ─replies▶ answers ─rows▶ writer ─▶ destination
+source ─▶ reader ─chunks▶ worker_pool ─replies▶ answers ─rows▶ writer ─▶ destination
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import msgspec
 from legion.scoring import formats
 from legion.scoring.answers import predictions_of
 from legion.scoring.chunk import Limits
-from legion.scoring.crew import crew
 from legion.scoring.destination import destination, is_pipe
 from legion.scoring.source import checked, source
+from legion.scoring.worker_pool import worker_pool
 from legion.wire import Plan, Report
 
 
@@ -61,7 +61,7 @@ def score(
     with source(job.input) as rows_in, destination(job.output) as rows_out:
         read = formats.reader(job.input_format)
         writer = formats.writer(job.output_format, rows_out, pipe=is_pipe(job.output))
-        with crew(plan, python, job.workers, start_timeout=job.start_timeout) as workers:
+        with worker_pool(plan, python, job.workers, start_timeout=job.start_timeout) as workers:
             started(workers.report)
             first = time.perf_counter()
             if workers.report.mode == "whole":

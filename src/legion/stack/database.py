@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from legion.artifact.durable import new_file
-from legion.environment.redaction import redacted
+from legion.disk.durable import new_file
+from legion.documents.redaction import redacted
 from legion.errors import LegionError, MissingExtraError, OutsideError, RefusedError
 
 State = Literal["made", "current", "migrated"]

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.errors import MissingExtraError, UsageError
 from legion.stack import security
 from legion.stack.database import sqlite_path

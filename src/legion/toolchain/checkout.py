@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from legion.environment.redaction import redacted
+from legion.documents.redaction import redacted
 from legion.errors import TrainingError, UsageError
 
 

@@ -21,7 +21,7 @@ from legion.registry.store import pull
 from legion.toolchain import models, parameters
 from legion.toolchain.cancellation import interrupted_only_while_waiting
 from legion.toolchain.checkout import checked_out
-from legion.toolchain.contained import backend_for, image_for
+from legion.toolchain.docker_project import backend_for, image_for
 from legion.toolchain.job import Job, TrainedRun
 
 Say = Callable[[str], None]

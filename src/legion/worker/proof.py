@@ -77,7 +77,7 @@ def prove(plan: Plan) -> Proven:
 def _shortcut(plan: Plan, golden: Optional[_Golden], notes: List[str]) -> Optional[Model]:
     if plan.reference or plan.interface != "pyfunc" or golden is None or not golden.deterministic:
         return None
-    from legion.interface import native  # noqa: PLC0415
+    from legion.interface.pyfunc import native  # noqa: PLC0415
 
     try:
         for model in native.candidates(plan):
@@ -102,12 +102,12 @@ def _reference(plan: Plan, golden: Optional[_Golden]) -> Model:
 
 def _load_pyfunc(plan: Plan) -> Model:
     try:
-        from legion.interface import pyfunc  # noqa: PLC0415
+        from legion.interface.pyfunc import pyfunc_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise WorkerError(
             f"the model needs {error.name}, which its environment lacks; serve it with --env uv or install it"
         ) from None
-    model: Model = pyfunc.load(plan)
+    model: Model = pyfunc_model.load(plan)
     if plan.reference:
         # The reference answers are MLflow's own, from the body to the answer.
         model.mode = "whole"
@@ -118,19 +118,19 @@ def _linear(plan: Plan, model: Model) -> Optional[Linear]:
     """What the artifact is to keep of a linear model, asked for when it is packed."""
     if not plan.reference or plan.interface != "pyfunc":
         return None
-    from legion.interface import native, pyfunc  # noqa: PLC0415
+    from legion.interface.pyfunc import native, pyfunc_model  # noqa: PLC0415
 
-    return native.described(plan, lambda: pyfunc.raw(model))
+    return native.described(plan, lambda: pyfunc_model.raw(model))
 
 
 def _load_gppi(plan: Plan) -> Model:
-    from legion.interface import gppi  # noqa: PLC0415
+    from legion.interface.gppi import module  # noqa: PLC0415
 
-    return gppi.load(plan)
+    return module.load(plan)
 
 
 def _load_gjpi(plan: Plan) -> Model:
-    from legion.interface import gjpi  # noqa: PLC0415
+    from legion.interface.java import gjpi  # noqa: PLC0415
 
     return gjpi.load(plan)
 

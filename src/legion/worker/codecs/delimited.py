@@ -12,9 +12,9 @@ import numpy as np
 from legion.errors import InputError
 from legion.interface.table import Table
 from legion.signature import Field
-from legion.worker import numbers
-from legion.worker.free import FreeReader
-from legion.worker.rows import Reorder, RowReader
+from legion.worker.reading import simdjson_parser
+from legion.worker.reading.rows import Reorder, RowReader
+from legion.worker.reading.schemaless_rows import FreeReader
 
 # What pandas.read_csv takes for a missing value.
 _MISSING = frozenset(("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None")) | frozenset(
@@ -93,10 +93,10 @@ def _order(rows: RowReader, header: List[str]) -> Tuple[Tuple[Field, ...], Reord
 
 def _parsed(rest: bytes, width: int) -> Any:
     """The records as one float64 block. Raises ValueError where they are not all numbers."""
-    if numbers.available and _even(rest, width):
+    if simdjson_parser.available and _even(rest, width):
         # Most numbers are written as JSON writes them; so read, they cost a tenth.
         try:
-            cells = numbers.PARSER.parse(b"[%b]" % rest.replace(b"\n", b",")).as_buffer(of_type="d")
+            cells = simdjson_parser.PARSER.parse(b"[%b]" % rest.replace(b"\n", b",")).as_buffer(of_type="d")
             return np.frombuffer(cells, dtype="<f8").reshape(-1, width)
         except (ValueError, TypeError, RuntimeError):
             pass

@@ -16,12 +16,12 @@ from legion.interface.model import Model
 from legion.interface.redaction import shown
 from legion.interface.table import Table
 from legion.wire import Call
-from legion.worker.cells import ARRAY_READERS
 from legion.worker.codecs.delimited import read_csv
 from legion.worker.codecs.request import Request, as_objects, media_type, objects_table, reader_for
-from legion.worker.quick import QuickReader
-from legion.worker.quick_records import QuickRecords
-from legion.worker.rows import RowReader, check_names, parse_json
+from legion.worker.reading.compiled_records import QuickRecords
+from legion.worker.reading.compiled_rows import QuickReader
+from legion.worker.reading.rows import RowReader, check_names, parse_json
+from legion.worker.reading.scalars import ARRAY_READERS
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 

@@ -15,8 +15,8 @@ from legion.interface.model import Model
 from legion.interface.redaction import shown
 from legion.wire import Call
 from legion.worker.codecs.request import Request, media_type, objects_table, reader_for
-from legion.worker.quick import QuickReader
-from legion.worker.rows import RowReader, parse_json
+from legion.worker.reading.compiled_rows import QuickReader
+from legion.worker.reading.rows import RowReader, parse_json
 
 
 class LegionRest:

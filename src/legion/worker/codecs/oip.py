@@ -23,7 +23,7 @@ from legion.wire import Call
 from legion.worker.codecs import tensors
 from legion.worker.codecs.request import Request, media_type, reader_for
 from legion.worker.codecs.tensors import Tensor
-from legion.worker.rows import RowReader
+from legion.worker.reading.rows import RowReader
 
 # How the gateway hands the header of that name on.
 HEADER_LENGTH = "inference-header-content-length"

@@ -7,8 +7,8 @@ from typing import Any, Dict, NamedTuple, Optional, Protocol, Tuple, Union
 from legion.interface.model import Model
 from legion.interface.table import Table
 from legion.wire import Call
-from legion.worker.free import FreeReader, objects_of
-from legion.worker.rows import RowReader
+from legion.worker.reading.rows import RowReader
+from legion.worker.reading.schemaless_rows import FreeReader, objects_of
 
 Reader = Union[RowReader, FreeReader]
 

@@ -1,0 +1,262 @@
+"""One variant of a deployment: the release that answers, and how another takes its place.
+
+A new version is started, warmed and held against its golden answers beside the one that answers; only then are
+requests given to it, all at once. The one before finishes what it has, and stays warm for a rollback where
+that is wanted. A version that fails on the way changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from legion.disk.cache import Hold
+from legion.errors import LegionError, OutsideError, RefusedError, UsageError
+from legion.gateway.deployments.declaration import VariantDeclaration, Workers
+from legion.gateway.deployments.release import Release, holds_of, named
+from legion.gateway.deployments.standby import Standby
+from legion.gateway.limits import Limits
+from legion.provisioning_messages import Delivery, Event, Failure, Reach, Registered
+
+_logger = logging.getLogger("legion.gateway")
+
+# The errors that a failure's kind stands for.
+_ERRORS: dict[str, type[LegionError]] = {"usage": UsageError, "refused": RefusedError, "outside": OutsideError}
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The last version that was not taken. `at` is in UTC."""
+
+    reason: str
+    at: str
+    key: str | None = None
+    digest: str | None = None
+    registered: Registered | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a variant remembers over a restart: what it served, the one before, what a rollback pinned it against."""
+
+    delivery: Delivery | None = None
+    previous: Delivery | None = None
+    pinned_from: str | None = None
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the deployment says for all its variants. `turn` bounds how many models start at once."""
+
+    deployment: str
+    workers: Workers
+    limits: Limits
+    turn: asyncio.Semaphore
+    say: Callable[[str], None]
+    changed: Callable[[Variant], None]
+    mark: Callable[[Registered, str | None], None]
+
+
+class Variant:
+    """`release` answers; it may be starting still, and then what it is given waits. None: nothing to answer with."""
+
+    def __init__(self, declared: VariantDeclaration, settings: Settings, kept: Kept = Kept()) -> None:
+        self.declared = declared
+        self.settings = settings
+        self.release: Release | None = None
+        self.standby = Standby()
+        self.refused: Refused | None = None
+        self.starting: str | None = None
+        self.registry: str | None = None
+        self.swaps = {"taken": 0, "refused": 0}
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.first.add_done_callback(lambda first: first.cancelled() or first.exception())
+        self._previous: Delivery | None = None
+        # So that what can be gone back to stays in the cache.
+        self._previous_holds: list[Hold] = []
+        self._remember(kept.previous)
+        self._pinned_from = kept.pinned_from
+        self._installing: asyncio.Task[None] | None = None
+
+    @property
+    def serving(self) -> Release | None:
+        """The release that has been started and switched to."""
+        return self.release if self.release is not None and self.release.since is not None else None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a rollback holds it back from what its reference means."""
+        return self._pinned_from is not None
+
+    @property
+    def kept(self) -> Kept:
+        """What to remember over a restart."""
+        serving = self.serving
+        return Kept(None if serving is None else serving.delivery, self._previous, self._pinned_from)
+
+    def hear(self, event: Event) -> None:
+        """What the provisioner says of this variant's model."""
+        if isinstance(event, Delivery):
+            self.deliver(event)
+        elif isinstance(event, Failure):
+            self._refuse(_ERRORS[event.kind](event.reason), event)
+        elif isinstance(event, Reach):
+            self._reach(event.reason)
+        else:
+            self.starting = event.line
+            self._say(event.line)
+
+    def _reach(self, reason: str | None) -> None:
+        """The registry cannot be asked, or can again; what is served stays."""
+        if reason is None and self.registry is not None:
+            self._say("the registry answers again")
+        self.registry = reason
+        if reason is not None:
+            _logger.warning("%s: %s", self._whole_name, reason)
+            if not self.first.done():
+                self.first.set_exception(OutsideError(reason))
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Start this version and, if it holds, switch to it; a newer delivery overtakes it."""
+        if delivery.key == self._pinned_from:
+            self.starting = None
+            return
+        self._pinned_from = None
+        self._install(delivery)
+
+    def restore(self, delivery: Delivery) -> None:
+        """Start what was served before a restart; a pin stays."""
+        self._install(delivery)
+
+    def ordered(self) -> None:
+        """What the reference means is being looked for."""
+        self.starting = f"looking for {self.declared.model}"
+
+    def unpin(self) -> None:
+        """Take what the reference means again, should it be delivered."""
+        self._pinned_from = None
+
+    def rollback(self) -> Delivery | None:
+        """Go back to the version before; None where there is none. At once where it is warm."""
+        before = self._previous
+        if before is None:
+            return None
+        serving = self.serving
+        self._pinned_from = None if serving is None else serving.delivery.key
+        if self.standby.has(before, self.settings.workers.replicas):
+            # Whatever is being started has been overtaken by this.
+            if self._installing is not None:
+                self._installing.cancel()
+            self._switch(self.standby.take())
+        else:
+            self._install(before)
+        return before
+
+    def resize(self) -> None:
+        """Start the same version anew under the settings' workers."""
+        if self.release is not None:
+            self._install(self.release.delivery)
+
+    def limit(self, limits: Limits) -> None:
+        """From the next request on these limits hold."""
+        for release in (self.release, self.standby.release):
+            if release is not None:
+                release.pool.limits = limits
+
+    async def stop(self) -> None:
+        """Answer what was taken in, then end every worker."""
+        if self._installing is not None:
+            self._installing.cancel()
+            await asyncio.gather(self._installing, return_exceptions=True)
+        if self.release is not None:
+            await self.release.end()
+        await self.standby.stop()
+        self._remember(None)
+
+    def _install(self, delivery: Delivery) -> None:
+        self._installing = asyncio.get_running_loop().create_task(self._start(delivery, self._installing))
+
+    async def _start(self, delivery: Delivery, overtaken: asyncio.Task[None] | None) -> None:
+        if overtaken is not None:
+            overtaken.cancel()
+            await asyncio.gather(overtaken, return_exceptions=True)
+        settings = self.settings
+        replicas = settings.workers.replicas
+        if self.serving is not None and self.serving.fits(delivery, replicas):
+            self._settled()
+            return
+        if self.standby.has(delivery, replicas):
+            self._switch(self.standby.take())
+            return
+        self.starting = f"starting {named(delivery)}"
+        served_as = settings.deployment
+        release = Release(delivery, served_as=served_as, replicas=replicas, limits=settings.limits)
+        if self.release is None:
+            # Requests may come already; they wait until it is warm.
+            self.release = release
+        try:
+            async with settings.turn:
+                await release.pool.start()
+        except LegionError as error:
+            self._give_up(release)
+            self._refuse(error, delivery)
+        except BaseException:
+            self._give_up(release)
+            raise
+        else:
+            self._switch(release)
+
+    @property
+    def _whole_name(self) -> str:
+        return f"{self.settings.deployment}/{self.declared.name}"
+
+    def _say(self, line: str) -> None:
+        self.settings.say(f"{self._whole_name}: {line}")
+
+    def _remember(self, previous: Delivery | None) -> None:
+        """The version that a rollback goes to."""
+        for held in self._previous_holds:
+            held.close()
+        self._previous = previous
+        self._previous_holds = [] if previous is None else holds_of(previous)
+
+    def _give_up(self, release: Release) -> None:
+        release.let_go()
+        if self.release is release:
+            self.release = None
+
+    def _refuse(self, error: LegionError, version: Failure | Delivery) -> None:
+        self.starting = None
+        self.swaps["refused"] += 1
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.refused = Refused(str(error), at, version.key, version.digest, version.registered)
+        stays = "" if self.serving is None else f"; {self.serving} goes on answering"
+        _logger.error("%s: %s%s", self._whole_name, error, stays)
+        if version.registered is not None:
+            self.settings.mark(version.registered, str(error))
+        if not self.first.done():
+            self.first.set_exception(error)
+        self.settings.changed(self)
+
+    def _switch(self, release: Release) -> None:
+        """From here on every request goes to this release."""
+        old = self.serving
+        self.release = release
+        release.taken()
+        self.swaps["taken"] += 1
+        if self.refused is not None and self.refused.registered == release.delivery.registered is not None:
+            self.settings.mark(release.delivery.registered, None)
+        if old is not None and old.delivery.key == release.delivery.key:
+            self.standby.let_go(old)
+        elif old is not None:
+            self._say(f"{release} answers now, {old} finishes what it has")
+            self._remember(old.delivery)
+            self.standby.keep(old, self.settings.workers.keep_warm)
+        self._settled()
+
+    def _settled(self) -> None:
+        self.starting = self.refused = None
+        if not self.first.done():
+            self.first.set_result(None)
+        self.settings.changed(self)

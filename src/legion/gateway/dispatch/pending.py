@@ -1,0 +1,69 @@
+"""A request that waits for its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from legion.gateway.dispatch.stream import Stream
+from legion.wire import Call, Reply
+
+# ASGI's; None where the connection itself says when its caller leaves.
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class Left(Exception):
+    """The caller has gone; nobody waits for the answer."""
+
+
+class TooLate(Exception):
+    """The deadline passed before there was an answer."""
+
+
+class Crashed(Exception):
+    """The model's process ended while answering this request, twice."""
+
+
+class Pending:
+    """`arrived` and `sent` are loop times in seconds; `sent` is 0 until it is with a worker.
+
+    `attempts` counts the workers that were given it; after the first it goes `alone`, in a batch of one, so
+    that whatever ended a worker takes no other request with it again. `stream` is there for an answer in pieces.
+    """
+
+    __slots__ = ("alone", "arrived", "attempts", "call", "deadline", "future", "receive", "sent", "stream", "watcher")
+
+    def __init__(
+        self, call: Call, future: asyncio.Future[Reply], receive: Receive | None, arrived: float, deadline: float
+    ) -> None:
+        self.call = call
+        self.future = future
+        self.receive = receive
+        self.arrived = arrived
+        self.deadline = deadline
+        self.sent = 0.0
+        self.attempts = 0
+        self.alone = False
+        self.stream: Stream | None = None
+        self.watcher: asyncio.Task[None] | None = None
+
+    def fail(self, error: Exception) -> None:
+        """Settle with an error, unless it is settled."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def watch(self) -> None:
+        """Notice a caller who leaves while waiting. Costs a task, so only those that wait long get one."""
+        if self.watcher is None and self.receive is not None:
+            self.watcher = asyncio.get_running_loop().create_task(self._watch(self.receive))
+            self.future.add_done_callback(self._unwatch)
+
+    async def _watch(self, receive: Receive) -> None:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            self.fail(Left())
+
+    def _unwatch(self, future: asyncio.Future[Reply]) -> None:
+        if self.watcher is not None:
+            self.watcher.cancel()

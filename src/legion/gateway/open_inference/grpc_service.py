@@ -1,0 +1,202 @@
+"""The Open Inference Protocol over gRPC, in the gateway's own event loop.
+
+Every call is what the same request over REST is: an inference takes its place in the same queue, under the same
+limits; for the rest the gateway's own paths are asked and their answers are put into messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from legion import wire
+from legion.errors import OutsideError
+from legion.gateway.dispatch.pending import Crashed, Left, TooLate
+from legion.gateway.dispatch.pool import QueueFull
+from legion.gateway.http.app import Gateway
+from legion.gateway.http.compression import inflated
+from legion.gateway.http.exchange import Exchange, Headers
+from legion.gateway.http.refusal import Refusal
+from legion.gateway.open_inference.grpc_messages import SERVICE, message
+from legion.gateway.open_inference.grpc_tensors import body_of, response_of
+
+_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_T = TypeVar("_T")
+
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+# A status' sentence is a header, and a client takes 8 KiB of them.
+_LONGEST = 600
+# What a model and a version can be called; nothing else gets into a path.
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,140}")
+# Metadata that says something of the HTTP/2 request, not of the inference.
+_NOT_ITS_OWN = ("content-", "accept-encoding", "inference-header-", "grpc-")
+_ANSWERED = ("x-request-id", "model-name", "model-version", "server-timing", "retry-after")
+_HEADER_LENGTH = "inference-header-content-length"
+# gzip and deflate; no message of the service begins so.
+_COMPRESSED = (b"\x1f\x8b", b"\x78")
+# More than this is read and written beside the loop.
+_LARGE = 256 * 1024
+
+
+class GrpcService:
+    """Made in the loop that it serves in; the address is taken at once, `run` serves until it is told to stop."""
+
+    def __init__(self, gateway: Gateway, host: str, port: int, max_body: int) -> None:
+        """Messages of more than `max_body` bytes are refused. Raises OutsideError if the address is taken."""
+        self._gateway = gateway
+        self._max_body = max_body
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.max_receive_message_length", max_body),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+                # gRPC sets no bound to what a message becomes; `_message` does.
+                ("grpc.per_message_decompression", 0),
+            )
+        )
+        calls = {
+            "ServerLive": self._asked("ServerLive", lambda request: "/v2/health/live", {200}),
+            "ServerReady": self._asked("ServerReady", lambda request: "/v2/health/ready", {200, 503}),
+            "ServerMetadata": self._asked("ServerMetadata", lambda request: "/v2", {200}),
+            "ModelReady": self._asked("ModelReady", lambda request: f"{_path(request)}/ready", {200, 404, 503}),
+            "ModelMetadata": self._asked("ModelMetadata", _path, {200}),
+            "ModelInfer": self._call(message("ModelInferRequest"), self._infer),
+            "RepositoryIndex": self._call(message("RepositoryIndexRequest"), self._index),
+        }
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls),))
+        address = f"[{host}]" if ":" in host else host
+        try:
+            self.port = self._server.add_insecure_port(f"{address}:{port}")
+        except RuntimeError:
+            raise OutsideError(f"{address}:{port} cannot be listened on; choose another --grpc-port") from None
+        self.address = f"{address}:{self.port}"
+
+    async def run(self, stopped: asyncio.Event, grace: float) -> None:
+        """Serve until `stopped` is set, then answer what was taken in, for at most `grace` seconds."""
+        await self._server.start()
+        try:
+            await stopped.wait()
+        finally:
+            await self._server.stop(grace)
+
+    def _call(
+        self, kind: Any, answer: Callable[[Any, _Context], Awaitable[bytes]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A method that takes messages of this kind; what it refuses is told by status and sentence."""
+
+        async def handle(data: bytes, context: _Context) -> bytes:
+            try:
+                return await answer(await self._message(kind, data), context)
+            except Refusal as refusal:
+                code = _CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
+                await context.abort(code, refusal.message[:_LONGEST], context.trailing_metadata())
+                raise
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    async def _message(self, kind: Any, data: bytes) -> Any:
+        if data.startswith(_COMPRESSED):
+            data = await asyncio.to_thread(inflated, data, self._max_body)
+        try:
+            return await _beside(data, lambda: kind.FromString(data))
+        except DecodeError:
+            raise Refusal(400, f"this is no {kind.DESCRIPTOR.name}; send one") from None
+
+    def _asked(self, method: str, path: Callable[[Any], str], fine: set[int]) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A method whose answer is what a GET of the path says, where the status is one of these."""
+        response = message(f"{method}Response")
+
+        async def answer(request: Any, context: _Context) -> bytes:
+            status, said = await self._ask("GET", path(request))
+            if status not in fine:
+                raise Refusal(status, said["error"])
+            found: bytes = json_format.ParseDict(said, response(), ignore_unknown_fields=True).SerializeToString()
+            return found
+
+        return self._call(message(f"{method}Request"), answer)
+
+    async def _index(self, request: Any, context: _Context) -> bytes:
+        _, said = await self._ask("POST", "/v2/repository/index", msgspec.json.encode({"ready": request.ready}))
+        response = message("RepositoryIndexResponse")()
+        found: bytes = json_format.ParseDict({"models": said}, response).SerializeToString()
+        return found
+
+    async def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+        """What the gateway says at one of its own paths: status and JSON."""
+        status, parts = 500, []
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(part: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            status = part.get("status", status)
+            parts.append(part.get("body", b""))
+
+        scope = {"type": "http", "method": method, "path": path, "root_path": "", "query_string": b"", "headers": []}
+        await self._gateway.control(scope, receive, send)
+        return status, msgspec.json.decode(b"".join(parts))
+
+    async def _infer(self, request: Any, context: _Context) -> bytes:
+        path = f"{_path(request, 'model_name', 'model_version')}/infer"
+        route = self._gateway.routes.find({"method": "POST", "path": path})
+        if route is None:
+            status, said = await self._ask("POST", path)
+            raise Refusal(status, said["error"])
+        body, length = await _beside(request.inputs, lambda: body_of(request), size=request.ByteSize())
+        headers: Headers = [
+            (key.encode(), value.encode("latin-1", "replace"))
+            for key, value in context.invocation_metadata() or ()
+            if isinstance(value, str) and not key.startswith(_NOT_ITS_OWN)
+        ]
+        exchange = Exchange([*headers, (_HEADER_LENGTH.encode(), b"%d" % length)], *route)
+        settled: wire.Reply | BaseException
+        try:
+            settled = await exchange.submit(body, None).future
+        except (Refusal, QueueFull, TooLate, Crashed) as reason:
+            settled = reason
+        except asyncio.CancelledError:
+            exchange.answer(Left())
+            raise
+        answer = exchange.answer(settled)
+        assert answer is not None
+        status, sent, body = answer
+        named = {name.decode(): value.decode("latin-1") for name, value in sent}
+        context.set_trailing_metadata(tuple((name, named[name]) for name in _ANSWERED if name in named))
+        if status != 200:
+            raise Refusal(status, msgspec.json.decode(body)["error"])
+        raw = bool(request.raw_input_contents)
+        found: bytes = await _beside(
+            body, lambda: response_of(body, int(named[_HEADER_LENGTH]), raw=raw).SerializeToString()
+        )
+        return found
+
+
+def _path(request: Any, name: str = "name", version: str = "version") -> str:
+    """The REST path of the model that the request names. Raises Refusal (404)."""
+    name, version = getattr(request, name), getattr(request, version)
+    if not _PLAIN.fullmatch(name) or not (version == "" or _PLAIN.fullmatch(version)):
+        raise Refusal(404, f"no model {name[:60]!r} is served here; ask RepositoryIndex which are")
+    return f"/v2/models/{name}" if version == "" else f"/v2/models/{name}/versions/{version}"
+
+
+async def _beside(data: Any, work: Callable[[], _T], size: int | None = None) -> _T:
+    """Do the work here, or in a thread where it is large."""
+    return work() if (len(data) if size is None else size) < _LARGE else await asyncio.to_thread(work)

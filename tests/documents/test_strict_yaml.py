@@ -1,0 +1,57 @@
+"""The traps of YAML: what has two meanings, can grow or can run is a fault, never a value."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from legion.artifact.manifest import parse
+from legion.documents.strict_yaml import read
+from legion.errors import ManifestError
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{chr(98 + number)}: &{chr(98 + number)} [*{chr(97 + number)}, *{chr(97 + number)}]\n" for number in range(20)
+)
+TRAPS = {
+    "duplicate keys": ("a: 1\na: 2", "a"),
+    "duplicate keys inside": ("a: {b: [{c: 1, c: 2}]}", "a.b[0].c"),
+    "alias": ("a: &x 1\nb: *x", "line 2"),
+    "loop": ("a: &x [*x]", "line 1"),
+    "anchor": ("a: &x 1", "line 1"),
+    "bomb": (BOMB, "line 1"),
+    "merge key": ("a: {<<: {b: 1}}", "line 1"),
+    "tag": ("a: !!float 1", "line 1"),
+    "object": ("a: !!python/object/apply:os.system ['true']", "line 1"),
+    "two documents": ("a: 1\n---\nb: 2", "line 2"),
+    "key that is a list": ("? [a]\n: 1", "line 1"),
+    "key that is null": ("~: 1", "line 1"),
+    "key with a control character": ('"a\\nb": 1', "line 1"),
+    "too deep": ("[" * 50_000, "line 1"),
+    "too deep in blocks": ("\n".join(" " * depth + "a:" for depth in range(300)), "line 16"),
+    "never closed": ("{a: b", "line 1"),
+    "control character": ("a: \x07", "(file)"),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), TRAPS.values(), ids=TRAPS)
+def test_traps(text, place):
+    start = time.monotonic()
+    _, faults = read(text.encode())
+    assert place in [fault.path for fault in faults]
+    assert time.monotonic() - start < 10
+    with pytest.raises(ManifestError):
+        parse(text.encode(), "x")
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfea", b"\xc3\x28", "a: ü".encode("utf-16")])
+def test_only_utf8(text):
+    assert read(text)[0] is None
+
+
+def test_scalars_are_text():
+    tree, faults = read(b"{a: 1.0, b: no, c: 1:30, d: 0o17, e: 2001-01-01, f: .inf, g: 'x', h: 1_000}")
+    assert faults == []
+    assert tree == {
+        "a": "1.0", "b": "no", "c": "1:30", "d": "0o17", "e": "2001-01-01", "f": ".inf", "g": "x", "h": "1_000",
+    }  # fmt: skip
