@@ -17,11 +17,23 @@ class Left(Exception):
     """The caller has gone; nobody waits for the answer."""
 
 
-class TooLate(Exception):
+class Unanswered(Exception):
+    """There is no answer; `retry_after` says in how many seconds another try may have one."""
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class QueueFull(Unanswered):
+    """As many requests wait as may, or as can be answered in time."""
+
+
+class TooLate(Unanswered):
     """The deadline passed before there was an answer."""
 
 
-class Crashed(Exception):
+class Crashed(Unanswered):
     """The model's process ended while answering this request, twice."""
 
 

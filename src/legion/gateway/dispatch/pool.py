@@ -14,7 +14,7 @@ from pathlib import Path
 
 from legion import wire
 from legion.errors import LegionError
-from legion.gateway.dispatch.pending import Crashed, Pending, Receive, TooLate
+from legion.gateway.dispatch.pending import Crashed, Pending, QueueFull, Receive, TooLate
 from legion.gateway.dispatch.slot import Slot
 from legion.gateway.dispatch.stream import Stream
 from legion.gateway.limits import Limits
@@ -30,10 +30,6 @@ _ENOUGH = 8
 # A worker is replaced when so many of its streams say nothing, though nobody waits for them any more.
 _STUCK = wire.STREAMS_AT_ONCE // 2
 _BACKOFF = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
-
-
-class QueueFull(Exception):
-    """As many requests wait as may."""
 
 
 class Pool:
@@ -120,12 +116,12 @@ class Pool:
             self._sweeper.cancel()
         await asyncio.gather(*(slot.replica.stop() for slot in self._slots if slot.replica is not None))
 
-    def submit(self, call: wire.Call, receive: Receive | None) -> Pending:
-        """Queue a request; await its `future`. Raises QueueFull."""
+    def submit(self, call: wire.Call, receive: Receive | None, deadline: float) -> Pending:
+        """Queue a request; await its `future`. `deadline` is in loop time, in seconds. Raises QueueFull."""
         if len(self._queue) >= self.limits.queue:
             raise QueueFull
         now = self._loop.time()
-        pending = Pending(call, self._loop.create_future(), receive, now, now + self.limits.timeout)
+        pending = Pending(call, self._loop.create_future(), receive, now, deadline)
         queue = self._queue
         queue.append(pending)
         if len(queue) >= _ENOUGH:

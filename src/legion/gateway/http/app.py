@@ -11,8 +11,7 @@ from typing import Any
 
 from legion import wire
 from legion.gateway.deployments.routes import Routes, Scope
-from legion.gateway.dispatch.pending import Crashed, Left, Receive, TooLate
-from legion.gateway.dispatch.pool import QueueFull
+from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, Receive, TooLate
 from legion.gateway.http import sse
 from legion.gateway.http.compression import inflated
 from legion.gateway.http.exchange import Exchange, too_large

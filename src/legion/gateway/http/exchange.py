@@ -11,8 +11,7 @@ import secrets
 from legion import wire
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.release import Release
-from legion.gateway.dispatch.pending import Crashed, Left, Pending, Receive, TooLate
-from legion.gateway.dispatch.pool import QueueFull
+from legion.gateway.dispatch.pending import Crashed, Left, Pending, QueueFull, Receive, TooLate
 from legion.gateway.http import compression
 from legion.gateway.http.refusal import Refusal
 
@@ -106,7 +105,9 @@ class Exchange:
         self.release = release = self.deployment.choose(self.headers)
         if release is None:
             raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment", 1)
-        self.pending = release.pool.submit(wire.Call(self.protocol, body, self.content_type), receive)
+        self.pending = release.pool.submit(
+            wire.Call(self.protocol, body, self.content_type), receive, self.began + self.deployment.limits.timeout
+        )
         return self.pending
 
     def answer(self, settled: wire.Reply | BaseException) -> Answer | None:

@@ -13,8 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from legion.gateway.dispatch.pending import Left
-from legion.gateway.dispatch.pool import QueueFull
+from legion.gateway.dispatch.pending import Left, QueueFull
 from legion.gateway.http import sse
 from legion.gateway.http.app import Gateway
 from legion.gateway.http.exchange import Exchange

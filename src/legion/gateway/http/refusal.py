@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from legion import wire
-from legion.gateway.dispatch.pending import Crashed, TooLate
-from legion.gateway.dispatch.pool import QueueFull
+from legion.gateway.dispatch.pending import Crashed, QueueFull, TooLate
 from legion.gateway.limits import Limits
 
 _CODES = {
@@ -37,11 +36,11 @@ class Refusal(Exception):
         if isinstance(error, cls):
             return error
         if isinstance(error, QueueFull):
-            return cls(429, f"{limits.queue} requests are waiting already; try again in a moment", 1)
+            return cls(429, f"{limits.queue} requests are waiting already; try again in a moment", error.retry_after)
         if isinstance(error, TooLate):
-            return cls(504, f"the model did not answer within {limits.timeout:g} s")
+            return cls(504, f"the model did not answer within {limits.timeout:g} s", error.retry_after)
         assert isinstance(error, Crashed)
-        return cls(503, "the model's process ended while answering this request", 1)
+        return cls(503, "the model's process ended while answering this request", error.retry_after)
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:

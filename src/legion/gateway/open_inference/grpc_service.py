@@ -19,8 +19,7 @@ from google.protobuf.message import DecodeError
 
 from legion import wire
 from legion.errors import OutsideError
-from legion.gateway.dispatch.pending import Crashed, Left, TooLate
-from legion.gateway.dispatch.pool import QueueFull
+from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, TooLate
 from legion.gateway.http.app import Gateway
 from legion.gateway.http.compression import inflated
 from legion.gateway.http.exchange import Exchange, Headers
