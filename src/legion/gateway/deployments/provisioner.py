@@ -10,11 +10,12 @@ import msgspec
 
 from legion.gateway.deployments.orders import OnEvent, Orders, Told
 from legion.gateway.deployments.provisioner_process import Process, Start
+from legion.gateway.supervision import supervise
 from legion.provisioning_messages import MAX_LINE, Cancel, Failure, Mark, Notice, Registered, Request
 
 _logger = logging.getLogger("legion.gateway")
 
-# Seconds before each new start. A life that was longer than the last of them begins with the first again.
+# Seconds before each new start; a life that lasts longer than the last of them is not short.
 _BACKOFF = (0.5, 2.0, 5.0, 15.0, 30.0)
 # After so many short lives in a row, those who wait are told.
 _SHORT_LIVES = 3
@@ -32,6 +33,8 @@ class Provisioner:
         self._start = start
         self._orders = Orders()
         self._process: Process | None = None
+        # Short lives in a row.
+        self._short = 0
         self._keeper: asyncio.Task[None] | None = None
         self._decode = msgspec.json.Decoder(Notice).decode
 
@@ -44,7 +47,7 @@ class Provisioner:
         """Bring this model; every event goes to `on_event` until `cancel`. Returns the order's number."""
         number = self._orders.add(model, on_event, env=env, follow=follow, known=known)
         if self._keeper is None:
-            self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="provisioner")
+            self._keeper = supervise("provisioner", self._live, backoff=_BACKOFF)
         self._send_due()
         return number
 
@@ -74,22 +77,19 @@ class Provisioner:
             for order in self._orders.due():
                 self._send(order)
 
-    async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
-        short = 0
-        while True:
-            began = loop.time()
-            how = await self._live()
-            short = 0 if loop.time() - began > _BACKOFF[-1] else short + 1
-            delay = _BACKOFF[min(max(short - 1, 0), len(_BACKOFF) - 1)]
-            _logger.warning("the provisioner %s and is started again in %g s", how, delay)
-            self._tell(self._orders.ended())
-            if short >= _SHORT_LIVES:
-                self._tell(self._orders.unreachable(f"the provisioner {how}; see why in the gateway's log"))
-            await asyncio.sleep(delay)
+    async def _live(self) -> None:
+        """One life of the process, and what follows from its end."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        how = await self._run()
+        self._short = 0 if clock() - began > _BACKOFF[-1] else self._short + 1
+        _logger.warning("the provisioner %s", how)
+        self._tell(self._orders.ended())
+        if self._short >= _SHORT_LIVES:
+            self._tell(self._orders.unreachable(f"the provisioner {how}; see why in the gateway's log"))
 
-    async def _live(self) -> str:
-        """One life of the process; returns how it ended."""
+    async def _run(self) -> str:
+        """Start a process and listen until it ends; returns how it ended."""
         try:
             process = await self._start()
         except OSError as error:
