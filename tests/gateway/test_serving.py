@@ -376,13 +376,6 @@ def test_a_connection_closes_when_asked(server):
     assert received.endswith(b'{"predictions":[{"sum":6.0}]}')
 
 
-def test_predictions_go_the_short_way(server):
-    # uvicorn may change what fast_path.py overrides; then serving goes on by ASGI, slower, and this says so.
-    from legion.gateway.http import fast_path
-
-    assert fast_path.AVAILABLE
-
-
 def test_a_head_that_never_ends_is_cut_off(server):
     sent = 0
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
