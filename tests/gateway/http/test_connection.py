@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import resource
+import socket
+import time
 
 import pytest
 from starlette.requests import ClientDisconnect
-
 from stub_server import request, run, serving
 
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -475,6 +479,36 @@ def test_a_connection_that_would_take_a_spare_descriptor_is_refused():
             assert await caller.rest() == b""
             await server.until(lambda it: it.connections.meter.open == 0)
             assert server.connections.meter.ended == {"capacity": 1}
+
+    run(scenario())
+
+
+def test_where_no_descriptor_is_left_it_neither_ends_nor_spins():
+    async def scenario():
+        async with serving() as server:
+            loop = asyncio.get_running_loop()
+            socks = [socket.socket() for _ in range(20)]
+            for sock in socks:
+                sock.setblocking(False)
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (socks[0].fileno(), limits[1]))
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    os.dup(0)
+                for sock in socks:
+                    await loop.sock_connect(sock, ("127.0.0.1", server.port))
+                    assert await loop.sock_recv(sock, 100) == b""
+                began = time.process_time()
+                await asyncio.sleep(0.3)
+                assert time.process_time() - began < 0.1
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert server.made == 0
+            caller = await server.connect()
+            caller.send(request(b"abc"))
+            assert (await caller.answer()).body == b"3"
+            for sock in socks:
+                sock.close()
 
     run(scenario())
 
