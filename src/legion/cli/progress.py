@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 import click
 
+from legion.logs import one_line
+
 Advance = Callable[[int], None]
 
 
 def say(line: str) -> None:
     """One plain line about what is going on."""
-    click.echo(line, err=True)
+    click.echo(one_line(line), err=True)
 
 
 @contextmanager

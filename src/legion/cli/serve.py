@@ -86,6 +86,14 @@ _DEPLOYMENT = (".yaml", ".yml")
     show_default=True,
     help="Seconds a version may take to be loaded and checked.",
 )
+@click.option(
+    "--drain",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Keep accepting requests for this long after SIGTERM, while the health checks say 503.",
+)
 @click.option("--admin", is_flag=True, help="Take deployments over HTTP under /admin and restore them at the start.")
 @click.option(
     "--state",
@@ -108,6 +116,7 @@ def serve(
     queue: int,
     timeout: float,
     start_timeout: float,
+    drain: float,
     admin: bool,
     state: Path | None,
 ) -> None:
@@ -129,7 +138,7 @@ def serve(
     sock = server.bind(host, port)
     declared = [_declared(text, limits, wished, follow) for text in models]
     address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
-    setting = Setting(settings.cache_folder(), say)
+    setting = Setting(settings.cache_folder(), say, drain=drain)
     if grpc_port is not None:
         setting = msgspec.structs.replace(setting, grpc=Grpc(host, grpc_port, limits.max_body))
     if admin:
