@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import os
 import re
 import shutil
@@ -12,13 +13,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
 import legion
+from legion.api.progress import Advance, Progress
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python-api.md").read_text()
@@ -137,6 +140,94 @@ def test_files_are_predicted_and_refused_whole(gppi_folder: Callable[..., Path],
             legion.predict(folder, *arguments, env="local")
     with pytest.raises(legion.errors.UsageError, match="columns="):
         legion.predict(folder, "rows.csv", columns=["a"])
+
+
+class Told(Progress):
+    """What long work told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.done: dict[str, int] = {}
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    @contextmanager
+    def bar(self, label: str, total: int | None, unit: str = "bytes") -> Iterator[Advance]:
+        self.done[f"{label} {total} {unit}"] = 0
+
+        def advance(amount: int) -> None:
+            self.done[f"{label} {total} {unit}"] += amount
+
+        yield advance
+
+
+@pytest.mark.slow
+def test_a_files_format_and_its_chunks_may_be_given_and_progress_is_told(
+    gppi_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, told = gppi_folder(ADD.format(more=1)), Told()
+    (tmp_path / "rows.txt").write_text("a\n1\n2\n3\n")
+    options = {"format": "csv", "output_format": "jsonl", "chunk_rows": 1, "env": "local"}
+    done = legion.predict(folder, "rows.txt", "out.txt", **options, progress=told)
+    assert (done.rows, done.output, done.format) == (3, Path("out.txt"), "jsonl")
+    assert Path("out.txt").read_text().splitlines()[-1] == '{"prediction":{"result":4.0}}'
+    assert told.done == {"predicting rows.txt 8 bytes": 8}
+    assert any(line.startswith("probe 1.0.0-test is ready") for line in told.lines)
+    with pytest.raises(legion.errors.UsageError, match="output_format="):
+        legion.predict(folder, "rows.txt", format="csv", output_format="jsonl")
+
+
+def test_an_artifact_is_packed_with_its_answers_and_unpacked(gppi_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder, told = gppi_folder(ADD.format(more=1)), Told()
+    request = {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}
+    (tmp_path / "requests.json").write_text(json.dumps([request]))
+    made = legion.pack(folder, "probe.zip", golden="requests.json", env="local", progress=told)
+    opened = legion.unpack(made, "unpacked", progress=told)
+    found = json.loads((tmp_path / "unpacked" / "legion.golden.json").read_text())
+    assert [case["response"] for case in found["cases"]] == [{"predictions": [{"result": 2.0}]}]
+    assert told.done[f"unpacking {opened.size} bytes"] == opened.size
+    with pytest.raises(legion.errors.UsageError, match="is no JAR"):
+        legion.pack(folder, "other.zip", jvm_options=["-Xmx1g"])
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(legion.errors.UsageError, match="register"):
+        legion.train(tmp_path, alias="champion")
+    with pytest.raises(legion.errors.UsageError, match="a/b"):
+        legion.train(tmp_path, register="a/b")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_stack_belongs_to_its_caller(tmp_path: Path) -> None:
+    database, told = f"sqlite:///{tmp_path}/own.db", Told()
+    with legion.up(data=tmp_path / "data", backend_store_uri=database, progress=told) as running:
+        assert requests.get(f"{running.tracking_uri}/health", timeout=10).text == "OK"
+        assert running.client.deployments() == []
+        assert any(line.startswith("gateway | ready after") for line in told.lines)
+        # It may hold a password, and others can read a command line.
+        assert running.running_as.database == database
+        assert not _of(database)
+        assert "running" in repr(running)
+    assert "stopped" in repr(running)
+    _until_gone(str(tmp_path / "data"))
+    with pytest.raises(legion.errors.UsageError, match="database"):
+        legion.up(data=tmp_path / "data", backend_store_uri="http://127.0.0.1/")
+
+
+@pytest.mark.slow
+def test_a_server_goes_on_where_its_log_cannot_be_passed_on(
+    gppi_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Progress):
+        def say(self, line: str) -> None:
+            raise RuntimeError("no paper")
+
+    with legion.serve(gppi_folder(ADD.format(more=1)), env="local", progress=Broken()) as server:
+        assert server.client.predict(ROWS) == [{"result": 2.0}, {"result": 3.0}]
+        assert "ready after" in server.log
+    assert "no paper" in caplog.text
 
 
 @pytest.mark.slow

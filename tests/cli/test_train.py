@@ -47,6 +47,9 @@ def test_the_example_is_trained_packed_registered_and_validated(tmp_path: Path, 
     assert "registered wine version 1 @champion" in done.stdout
     assert done.stdout.splitlines()[-1] == "next: legion serve models:/wine@champion"
     assert "alembic" not in done.stderr
+    # Registered by a training as by the command for it: checked, where the environment is there.
+    shown = legion("models", "show", "wine", "--json", env=environment, cwd=tmp_path)
+    assert json.loads(shown.stdout)["versions"][0]["golden"].startswith("passed ")
     found = open_artifact(tmp_path / "wine.zip")
     assert found.digest in done.stdout
     golden = json.loads(found.read("legion.golden.json"))

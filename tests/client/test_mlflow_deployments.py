@@ -207,13 +207,25 @@ def test_a_target_that_is_none_is_refused(target: str) -> None:
         get_deploy_client(target)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"), [({"colour": "red"}, "unknown config 'colour' for run-local"), ({"workers": "many"}, "workers")]
+)
+def test_a_config_that_run_local_cannot_take_is_refused(config: dict[str, str], said: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    from legion.mlflow_deployments import run_local
+
+    with pytest.raises(MlflowException, match=said):
+        run_local("wine", "nowhere.zip", config=config)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_run_local_serves_until_the_caller_ends(
     end: signal.Signals, gppi_folder: Callable[..., Path], environment: dict[str, str], tmp_path: Path
 ) -> None:
     folder, port = gppi_folder(TIMES.format(factor=3), name="three"), free_port()
     command = [MLFLOW, "deployments", "run-local", "-t", "legion", "--name", "wine", "-m", folder]
-    command += ["-C", "env=local", "-C", f"port={port}"]
+    command += ["-C", "env=local", "-C", f"port={port}", "-C", "keep_warm=0"]
     log = (tmp_path / "log.txt").open("w")
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log)
     try:
