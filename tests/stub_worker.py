@@ -29,14 +29,16 @@ class StubWorker:
         self.stopped = self.killed = self.ended = False
         self._ending = ending
         self._waiting: deque[bytes] = deque()
-        self._numbers = itertools.count()
+        self._calls = 0
 
     def post(self, calls: Sequence[wire.Call]) -> int:
         if self.broken is not None:
             raise self.broken
+        first = self._calls
+        self._calls += len(calls)
         self.posted.append([call.body for call in calls])
         self._waiting.extend(call.body for call in calls)
-        return [next(self._numbers) for _ in calls][0]
+        return first
 
     def drop(self, number: int) -> None:
         if self.broken is not None:
