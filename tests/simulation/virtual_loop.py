@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import heapq
 from asyncio import base_events
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -31,6 +33,10 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def pass_time(self, seconds: float) -> None:
+        """Something computes for so long, and nothing else runs meanwhile."""
+        self.now += seconds
 
     def _run_once(self) -> None:
         """One turn: what is ready, or else what is next in time."""
@@ -68,3 +74,21 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, VirtualLoop]:
             loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def on_virtual_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run a test on such a loop. It fails where a callback or a forgotten task raised, and where a task is left."""
+
+    @functools.wraps(test)
+    def run_test(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def main() -> None:
+            await test(*args, **kwargs)
+            # Whatever was cancelled or set just now comes to its end.
+            await asyncio.sleep(1e-6)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"tasks are left: {left}"
+
+        _, loop = run(main)
+        assert not loop.faults, loop.faults
+
+    return run_test
