@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import time
+import urllib.request
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -96,6 +98,12 @@ class Gateway(Part):
             }
         )
         until(lambda: self.serving() is not None, "the first version")
+
+    def counted(self, name: str) -> float:
+        """A counter or a gauge of the gateway's metrics, summed over all models."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[{{ ]", line))
 
     def variant(self) -> dict[str, Any]:
         """The one variant, as the admin API shows it."""

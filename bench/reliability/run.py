@@ -19,6 +19,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import broken
+import goodput
 import kills
 import machine
 import outages
@@ -40,6 +41,7 @@ PROOFS: dict[str, Callable[[Scale], Section]] = {
     "broken": broken.prove,
     "outages": outages.prove,
     "kills": kills.prove,
+    "goodput": goodput.prove,
 }
 
 
