@@ -30,6 +30,8 @@ import uvloop
 # What took the place of a status where there was no answer.
 NO_ANSWER, LEFT = -1, -2
 _START = 0.2  # seconds until the first arrival
+# Requests ask with values from here on; those of callers.py with smaller ones.
+FIRST = 1_000_001
 _HEAD = (
     b"POST /models/probe/invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\n\r\n"
@@ -210,7 +212,7 @@ class _Load:
         # A fault of this program must not pass for one of the server.
         asyncio.get_running_loop().set_exception_handler(_fail)
         start = time.monotonic() + _START
-        for number, offset in enumerate(schedule(rate, seconds), 1):
+        for number, offset in enumerate(schedule(rate, seconds), FIRST):
             due = start + offset
             while (early := due - time.monotonic()) > 0:
                 await asyncio.sleep(early)

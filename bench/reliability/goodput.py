@@ -176,8 +176,8 @@ def section(runs: Sequence[Run], waiting: Waiting, scale: Scale) -> Section:
             "the right one and came in time; whatever else was answered counts as refused. Each run starts a gateway "
             "with one worker.",
             f"Then {waiting.count} callers ask a model that takes {_CALL:g} s and does not merge, with a timeout of "
-            f"{number(scale.waiting_timeout)} s, and ask again when they are answered: twice as many as can be answered "
-            "before the deadline.",
+            f"{number(scale.waiting_timeout)} s, and ask again when they are answered: twice as many as can be "
+            "answered before the deadline.",
         ),
     )
 

@@ -21,6 +21,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "bench"))
 import broken
 import goodput
 import kills
+import leaving
 import machine
 import outages
 import page
@@ -42,6 +43,7 @@ PROOFS: dict[str, Callable[[Scale], Section]] = {
     "outages": outages.prove,
     "kills": kills.prove,
     "goodput": goodput.prove,
+    "leaving": leaving.prove,
 }
 
 

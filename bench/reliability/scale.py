@@ -12,7 +12,7 @@ class Scale(msgspec.Struct, frozen=True):
     seconds of load without the parts, of killing workers, of a model that hangs.
 
     Overload: how many times the capacity arrives, for how many seconds, and the request timeout in seconds; then the
-    same two for callers who wait for their answers."""
+    same two for callers who wait for their answers. Clients that leave."""
 
     processes: int = 8
     threads: int = 8
@@ -27,7 +27,8 @@ class Scale(msgspec.Struct, frozen=True):
     timeout: float = 5.0
     waiting: float = 45.0
     waiting_timeout: float = 10.0
+    leavers: int = 10_000
 
 
 FULL: Final = Scale()
-QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 6.0, 3.0, 12.0, 3.0)
+QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 6.0, 3.0, 12.0, 3.0, 2000)

@@ -120,7 +120,7 @@ def test_every_kind_of_answer_is_told_apart(serve):
         lambda value: None,
     ]
     found = serve(lambda value: kinds[value % 6](value), rate=120, seconds=0.5, deadline=5)
-    assert [one.value for one in found] == list(range(1, 61))
+    assert [one.value for one in found] == list(range(arrivals.FIRST, arrivals.FIRST + 60))
     told = [(200, True, None), (200, False, None), (200, True, None), (503, False, 3.0), (429, False, None)]
     told.append((NO_ANSWER, False, None))
     for one in found:
