@@ -49,11 +49,15 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 class Gateway(Part):
-    """`legion serve --admin` with its cache, its state and its temporary files in a folder of its own."""
+    """`legion serve --admin` with its cache, its state and its temporary files in a folder of its own.
 
-    def __init__(self, tracking_uri: str, *arguments: str) -> None:
+    With `files` the process may have so many open files.
+    """
+
+    def __init__(self, tracking_uri: str, *arguments: str, files: int | None = None) -> None:
         super().__init__()
         self._arguments = arguments
+        self._files = files
         self._token = uuid.uuid4().hex
         self.mark = uuid.uuid4().hex
         self.tracking_uri = tracking_uri
@@ -63,7 +67,10 @@ class Gateway(Part):
 
     def command(self) -> list[str]:
         where = ["--port", str(self.port), "--admin", "--state", str(self.state)]
-        return [sys.executable, "-m", "legion.cli.main", "serve", *self._arguments, *where]
+        command = [sys.executable, "-m", "legion.cli.main", "serve", *self._arguments, *where]
+        # exec keeps the process id.
+        limited = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(self._files)]
+        return command if self._files is None else limited + command
 
     def environment(self) -> dict[str, str]:
         return environment(
@@ -108,6 +115,10 @@ class Gateway(Part):
     def variant(self) -> dict[str, Any]:
         """The one variant, as the admin API shows it."""
         return self.client.deployment(probes.NAME)["variants"][0]
+
+    def workers(self) -> list[int]:
+        """The process ids of the one variant's workers, as the admin API shows them."""
+        return list(self.variant()["serving"]["workers"])
 
     def serving(self) -> int | None:
         """The number of the registered version that the admin API says is serving."""
@@ -212,9 +223,9 @@ def team() -> Iterator[Team]:
 
 
 @contextmanager
-def gateway(tracking_uri: str, *arguments: str) -> Iterator[Gateway]:
+def gateway(tracking_uri: str, *arguments: str, files: int | None = None) -> Iterator[Gateway]:
     """A gateway on this registry, ended with the block; its last words are shown where a proof fails."""
-    with Gateway(tracking_uri, *arguments) as running:
+    with Gateway(tracking_uri, *arguments, files=files) as running:
         try:
             yield running
         except Failed:

@@ -26,6 +26,7 @@ import machine
 import outages
 import page
 import registrations
+import silence
 import swaps
 from demands import Demand, Failed, Section
 from scale import FULL, QUICK, Scale
@@ -44,6 +45,7 @@ PROOFS: dict[str, Callable[[Scale], Section]] = {
     "kills": kills.prove,
     "goodput": goodput.prove,
     "leaving": leaving.prove,
+    "silence": silence.prove,
 }
 
 

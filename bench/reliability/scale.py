@@ -12,7 +12,8 @@ class Scale(msgspec.Struct, frozen=True):
     seconds of load without the parts, of killing workers, of a model that hangs.
 
     Overload: how many times the capacity arrives, for how many seconds, and the request timeout in seconds; then the
-    same two for callers who wait for their answers. Clients that leave."""
+    same two for callers who wait for their answers. Clients that leave; seconds of
+    silent connections."""
 
     processes: int = 8
     threads: int = 8
@@ -28,7 +29,8 @@ class Scale(msgspec.Struct, frozen=True):
     waiting: float = 45.0
     waiting_timeout: float = 10.0
     leavers: int = 10_000
+    silent: float = 20.0
 
 
 FULL: Final = Scale()
-QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 6.0, 3.0, 12.0, 3.0, 2000)
+QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 6.0, 3.0, 12.0, 3.0, 2000, 6.0)
