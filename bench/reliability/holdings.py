@@ -61,6 +61,12 @@ def _mb(pid: int, field: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * KB / memory.MB
 
 
+def peak_mb(pid: int) -> float:
+    """The largest resident set size that one process has had so far, MB."""
+    lines = (memory.PROC / str(pid) / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * KB / memory.MB
+
+
 def size(folder: Path) -> int:
     """Bytes of all files below, as long as they are."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

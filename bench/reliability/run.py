@@ -22,6 +22,7 @@ import broken
 import goodput
 import kills
 import leaving
+import lies
 import machine
 import outages
 import page
@@ -46,6 +47,7 @@ PROOFS: dict[str, Callable[[Scale], Section]] = {
     "goodput": goodput.prove,
     "leaving": leaving.prove,
     "silence": silence.prove,
+    "lies": lies.prove,
 }
 
 
