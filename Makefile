@@ -14,7 +14,7 @@ help:
 	@echo "make check   lint, types and import contracts"
 	@echo "make bench   speed beside the real mlflow models serve; writes docs/benchmarks.md"
 	@echo "make bench AGAINST=REV  speed of this tree beside another revision; FLOOR=0.98 is the smallest ratio accepted"
-	@echo "make reliability  alias moves, broken models, outages and kills under load; writes docs/reliability.md"
+	@echo "make reliability  swaps, faults, overload and hostile clients under load; writes docs/reliability.md"
 	@echo "make lock    renew requirements.lock"
 	@echo "make clean   remove the virtual environment and what the demo made"
 

@@ -86,7 +86,11 @@ class Gateway(Part):
 
     def start(self, seconds: float = 60) -> None:
         self.log.write_text("")
-        super().start(seconds, cwd=self.folder)
+        try:
+            super().start(seconds, cwd=self.folder)
+        except AssertionError:
+            lines = self.log.read_text().strip().splitlines() or ["it said nothing"]
+            raise Failed(f"the gateway did not start: {lines[-1]}") from None
 
     @property
     def pid(self) -> int:

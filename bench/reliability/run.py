@@ -19,6 +19,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import broken
+import budget
 import goodput
 import kills
 import leaving
@@ -26,6 +27,7 @@ import lies
 import machine
 import outages
 import page
+import provisioning
 import registrations
 import silence
 import swaps
@@ -47,7 +49,9 @@ PROOFS: dict[str, Callable[[Scale], Section]] = {
     "goodput": goodput.prove,
     "leaving": leaving.prove,
     "silence": silence.prove,
+    "memory": budget.prove,
     "lies": lies.prove,
+    "provisioner": provisioning.prove,
 }
 
 

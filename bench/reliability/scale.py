@@ -13,7 +13,7 @@ class Scale(msgspec.Struct, frozen=True):
 
     Overload: how many times the capacity arrives, for how many seconds, and the request timeout in seconds; then the
     same two for callers who wait for their answers. Clients that leave; seconds of
-    silent connections."""
+    silent connections; rounds of large bodies; kills of the provisioner."""
 
     processes: int = 8
     threads: int = 8
@@ -30,7 +30,9 @@ class Scale(msgspec.Struct, frozen=True):
     waiting_timeout: float = 10.0
     leavers: int = 10_000
     silent: float = 20.0
+    floods: int = 5
+    provisioner_kills: int = 6
 
 
 FULL: Final = Scale()
-QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 6.0, 3.0, 12.0, 3.0, 2000, 6.0)
+QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 6.0, 3.0, 12.0, 3.0, 2000, 6.0, 2, 3)
