@@ -52,7 +52,7 @@ class Model(msgspec.Struct, frozen=True):
 # Slow enough that the load generator and the gateway together take a small part of the machine.
 MODELS: Final = (
     Model("quick, merged", 0.002, 0.004, merges=True),
-    Model("quick, not merged", 0.004, 0.0, merges=False),
+    Model("quick, not merged", 0.008, 0.0, merges=False),
     Model("slow, merged", 0.3, 0.003, merges=True),
     Model("slow, not merged", 0.3, 0.0, merges=False),
 )
@@ -124,14 +124,18 @@ def within(calls: Sequence[Call], seconds: float) -> list[Call]:
     return [call for call in calls if call.came <= start + seconds]
 
 
-def goodput(found: Sequence[Arrival], seconds: float, deadline: float) -> float:
+def goodput(found: Sequence[Arrival], lead: float, seconds: float, deadline: float) -> float:
     """Predictions per second that came before their deadline.
 
-    They are counted from the first arrival to the last such answer, and for no less than the time of the arrivals.
+    Arrivals take so many seconds. The first `lead` seconds are not counted: a gateway that knows nothing of its model
+    finds out how large its batches may be. Counted is from the last good answer of that time, which is the end of a
+    batch, to the last of all, and at least to the end of the arrivals.
     """
     start = min(one.due for one in found)
     good = [one.came for one in found if one.own and one.latency <= deadline]
-    return len(good) / max(seconds, max(good, default=0.0) - start)
+    first = max((came for came in good if came <= start + lead), default=start + lead)
+    last = max([start + seconds, *good])
+    return sum(came > first for came in good) / (last - first)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -174,7 +178,8 @@ def section(runs: Sequence[Run], waiting: Waiting, scale: Scale) -> Section:
             "the time a request was due. The models sleep for a known time per call and per row, so that their "
             f"capacity is known: for one that merges it is that of batches of {_BATCH}. An answer counts when it is "
             "the right one and came in time; whatever else was answered counts as refused. Each run starts a gateway "
-            "with one worker.",
+            f"with one worker, which has the first {number(scale.timeout)} s to find out how fast its model is; what "
+            "comes after that is held against the capacity and the time to refuse.",
             f"Then {waiting.count} callers ask a model that takes {_CALL:g} s and does not merge, with a timeout of "
             f"{number(scale.waiting_timeout)} s, and ask again when they are answered: twice as many as can be "
             "answered before the deadline.",
@@ -200,25 +205,27 @@ def _demands(model: Model, runs: Sequence[Run], scale: Scale) -> list[Demand]:
     for run in runs:
         if run.times == _HELD_AT:
             what = f"{model.name}: time to refuse at {run.times} times the capacity, p99"
-            demands.append(at_most(what, 1e3 * percentile(_refusals(run), 99), _REFUSED, "ms"))
+            demands.append(at_most(what, 1e3 * percentile(_refusals(run, scale), 99), _REFUSED, "ms"))
     return demands
 
 
 def _share(run: Run, scale: Scale) -> float:
-    return 100 * goodput(run.arrivals, scale.arriving, scale.timeout) / run.model.capacity
+    return 100 * goodput(run.arrivals, scale.timeout, scale.arriving, scale.timeout) / run.model.capacity
 
 
-def _refusals(run: Run) -> list[float]:
-    return [one.latency for one in run.arrivals if one.refused]
+def _refusals(run: Run, scale: Scale) -> list[float]:
+    """Seconds from when a request was due to its refusal, once the gateway knows its model."""
+    known = min(one.due for one in run.arrivals) + scale.timeout
+    return [one.latency for one in run.arrivals if one.refused and one.due >= known]
 
 
 def _row(run: Run, scale: Scale) -> tuple[str, ...]:
-    refusals = _refusals(run)
+    refusals = _refusals(run, scale)
     middle, worst = (1e3 * percentile(refusals, percent) for percent in (50, 99))
     return (
         run.model.name,
         f"{number(run.times * run.model.capacity)}/s",
-        f"{number(goodput(run.arrivals, scale.arriving, scale.timeout))}/s",
+        f"{number(goodput(run.arrivals, scale.timeout, scale.arriving, scale.timeout))}/s",
         f"{_share(run, scale):.0f} %",
         f"{len(refusals):,}",
         f"{middle:.1f} ms, {number(worst)} ms" if refusals else "",

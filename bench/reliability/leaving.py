@@ -18,7 +18,7 @@ from scale import Scale
 
 _CALL = 0.2  # seconds, of the model
 _STAY = 0.05  # seconds until a client leaves
-_RATE = 1000  # clients per second
+_RATE = 500  # clients per second
 # Seconds that the end of a connection may take to reach the gateway, which answers others at the same time.
 _NOTICED = 0.1
 _LEFT = 90.0  # percent of the clients that must have left while they waited, or nothing was tested

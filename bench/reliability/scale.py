@@ -24,7 +24,7 @@ class Scale(msgspec.Struct, frozen=True):
     killing: float = 30.0
     hanging: float = 10.0
     overloads: tuple[int, ...] = (2, 5, 10)
-    arriving: float = 15.0
+    arriving: float = 20.0
     timeout: float = 5.0
     waiting: float = 45.0
     waiting_timeout: float = 10.0
@@ -35,4 +35,4 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 FULL: Final = Scale()
-QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 6.0, 3.0, 12.0, 3.0, 2000, 6.0, 2, 3)
+QUICK: Final = Scale(2, 8, 2, 12, 6, 1.5, 6.0, 3.0, (5,), 10.0, 4.0, 12.0, 3.0, 2000, 6.0, 2, 3)

@@ -155,13 +155,22 @@ def answered(due: float, latency: float, status: int = 200) -> Arrival:
 
 
 def test_goodput_counts_the_right_answers_that_came_in_time():
-    found = [answered(second / 2, 0.5) for second in range(20)]
-    found += [answered(1.0, 6.0), answered(1.0, 0.1, 503), Arrival(1.0, 1.0, 1.1, 200, 1, False)]
-    # Ten seconds of arrivals; the last good answer comes as they end.
-    assert goodput.goodput(found, 10.0, 5.0) == 2.0
+    # Two answers per second, the last as the arrivals end.
+    found = [answered(number / 2, 0.5) for number in range(20)]
+    found += [answered(9.0, 6.0), answered(9.0, 0.1, 503), Arrival(9.0, 9.0, 9.1, 200, 1, False)]
+    assert goodput.goodput(found, 0.0, 10.0, 5.0) == 2.0
     # What is answered after the last arrival takes its time, too.
-    assert goodput.goodput([*found, answered(9.5, 4.5)], 10.0, 5.0) == 21 / 14
-    assert goodput.goodput([answered(0, 6.0)], 10.0, 5.0) == 0
+    assert goodput.goodput([*found, answered(9.5, 4.5)], 0.0, 10.0, 5.0) == 21 / 14
+    assert goodput.goodput([answered(0, 6.0)], 0.0, 10.0, 5.0) == 0
+
+
+def test_goodput_leaves_out_the_time_of_learning():
+    slow = [answered(0.0, 1.0)]
+    batches = [answered(number / 4, 4.0) for number in range(4, 40, 4) for _ in range(8)]
+    # The last batch of the first five seconds ends after five, and eight more follow in eight seconds.
+    assert goodput.goodput(slow + batches, 5.5, 10.0, 5.0) == 8.0
+    # A server that then stalls has no shorter time to answer in.
+    assert goodput.goodput([answered(0.0, 4.0), answered(10.0, 4.0)], 5.5, 10.0, 5.0) == 0.1
 
 
 def test_only_what_ended_in_the_time_of_waiting_counts():
@@ -173,14 +182,14 @@ def test_a_gateway_that_answers_what_it_can_meets_every_demand():
     scale = Scale(overloads=(5,), arriving=10.0)
 
     def run(model, share, refused_after):
-        good = [answered(number / model.capacity, 1.0) for number in range(int(model.capacity * share * 9))]
-        return Run(model, 5, [*good, answered(0.0, refused_after, 503)], 0)
+        good = [answered(number / model.capacity / share, 1.0) for number in range(int(model.capacity * share * 10))]
+        return Run(model, 5, [*good, answered(0.0, 2.0, 503), answered(6.0, refused_after, 503)], 0)
 
     waiting = Waiting(40, 85, 90, 100, 0)
-    assert goodput.section([run(model, 1.1, 0.01) for model in MODELS], waiting, scale).met
-    late = goodput.section([run(model, 1.1, 0.06) for model in MODELS], waiting, scale)
+    assert goodput.section([run(model, 1.0, 0.01) for model in MODELS], waiting, scale).met
+    late = goodput.section([run(model, 1.0, 0.06) for model in MODELS], waiting, scale)
     assert [demand.met for demand in late.demands[:4]] == [True, True, True, False]
-    few = goodput.section([run(model, 0.9, 0.01) for model in MODELS], waiting, scale)
+    few = goodput.section([run(model, 0.85, 0.01) for model in MODELS], waiting, scale)
     assert [demand.met for demand in few.demands[:4]] == [False, True, True, True]
 
 
