@@ -49,10 +49,11 @@ class Model(msgspec.Struct, frozen=True):
         return f"time.sleep({self.call} + {self.row} * len(input_matrix))"
 
 
-# Slow enough that the load generator and the gateway together take a small part of the machine.
+# Slow enough that the load generator and the gateway take a small part of the machine, and that what a call costs
+# besides the model is a small part of its time.
 MODELS: Final = (
     Model("quick, merged", 0.002, 0.004, merges=True),
-    Model("quick, not merged", 0.008, 0.0, merges=False),
+    Model("quick, not merged", 0.01, 0.0, merges=False),
     Model("slow, merged", 0.3, 0.003, merges=True),
     Model("slow, not merged", 0.3, 0.0, merges=False),
 )
