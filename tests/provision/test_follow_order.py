@@ -183,3 +183,27 @@ def test_a_registry_that_breaks_its_client_is_said_and_asked_again(world: World)
     assert "AttributeError" in away.reason
     world.version = "1"
     assert keys(world.wait(3))[1:] == [("Reach", None), ("Delivery", "wine/1/1")]
+
+
+@pytest.mark.parametrize(
+    ("mlmodel", "fault"),
+    [
+        ("flavors: {python_function: {seed: 18446744073709551616}}", "flavors.python_function.seed"),
+        ("flavors: {python_function: {same: &a [*a]}}", "line 1"),
+        ("nonsense", "must be a mapping"),
+    ],
+)
+def test_a_model_whose_mlmodel_is_odd_is_refused_by_its_faults(
+    gppi_folder: Any, tmp_path: Path, mlmodel: str, fault: str
+) -> None:
+    folder = gppi_folder("")
+    manifest = folder / "legion.model.yaml"
+    manifest.write_text(manifest.read_text() + "  interface: pyfunc\n")
+    (folder / "MLmodel").write_text(mlmodel)
+    events: list[Notice] = []
+    following.follow(Order(1, str(folder), "local"), tmp_path, events.append, threading.Event())
+    failure = events[-1]
+    assert isinstance(failure, Failure)
+    assert failure.kind == "refused"
+    assert "MLmodel has one fault" in failure.reason
+    assert fault in failure.reason

@@ -129,7 +129,7 @@ def _manifest(file: BinaryIO, path: Path, container: Container, limits: Limits) 
     name = found[0]
     if sizes[name] > limits.manifest_bytes:
         raise ManifestError(name, [Fault("(file)", f"is larger than {limits.manifest_bytes:,} bytes; shorten it")])
-    manifest = manifests.parse(b"".join(container.blocks(file, name)), name)
+    manifest = manifests.parse(b"".join(container.blocks(file, name)), name, most=limits.manifest_bytes)
     manifests.check_paths(manifest, set(sizes), name)
     return manifest
 
