@@ -38,7 +38,7 @@ def test_inspect(artifact):
 def test_verify(artifact, tmp_path):
     done = legion("verify", artifact)
     assert done.returncode == 0
-    assert "is whole: 3 files" in done.stdout
+    assert "is complete: 3 files" in done.stdout
     assert json.loads(legion("verify", artifact, "--json").stdout)["ok"] is True
     artifact.write_bytes(with_member(crc=1))
     done = legion("verify", artifact, "--json")
