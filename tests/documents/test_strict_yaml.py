@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import time
 
 import pytest
 
 from legion.artifact.manifest import parse
+from legion.documents.faults import Faults
 from legion.documents.strict_yaml import read
 from legion.errors import ManifestError
 
@@ -42,6 +45,19 @@ def test_traps(text, place):
     assert time.monotonic() - start < 10
     with pytest.raises(ManifestError):
         parse(text.encode(), "x")
+
+
+@pytest.mark.parametrize("trap", ["alias", "loop", "bomb", "tag", "two documents", "too deep", "control character"])
+def test_traps_of_the_grammar_without_libyaml(trap, monkeypatch):
+    """PyYAML may have been built without it."""
+    monkeypatch.setitem(sys.modules, "yaml.cyaml", None)
+    found = importlib.util.find_spec("legion.documents.composer")
+    pure = importlib.util.module_from_spec(found)
+    found.loader.exec_module(pure)
+    text, place = TRAPS[trap]
+    faults = Faults()
+    pure.compose(text.encode(), pure.Rules(), faults)
+    assert place in [fault.path for fault in faults]
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfea", b"\xc3\x28", "a: ü".encode("utf-16")])
