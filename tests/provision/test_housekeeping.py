@@ -51,7 +51,7 @@ class Provisioner:
         order = {"type": "order", "id": number, "model": str(artifact), "env": "local"}
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        while (event := json.loads(self.process.stdout.readline()))["type"] == "progress":
+        while (event := json.loads(self.process.stdout.readline()))["type"] in ("bringing", "progress"):
             pass
         assert event["type"] == "delivery", event
         return Path(event["plan"]["folder"])
