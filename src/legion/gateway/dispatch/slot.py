@@ -186,10 +186,7 @@ class Slot:
         return stuck
 
     def empty(self) -> list[Pending]:
-        """Take out all that its worker has not answered, oldest first.
-
-        Only the first frame can have ended the worker.
-        """
+        """Take out all that its worker has not answered, oldest first. Only the first frame can have ended it."""
         self.worker = None
         self._end_linger()
         left = []
