@@ -78,6 +78,22 @@ def run(tmp_path: Path, here: dict[str, str]) -> Callable[..., subprocess.Comple
     return call
 
 
+def check_what_is_shown(run: Callable[..., subprocess.CompletedProcess[str]], digests: list[str]) -> None:
+    """Check `legion models show`, as JSON and as a table, of the three versions that the test below made."""
+    shown = json.loads(run("models", "show", "probe", "--json").stdout)
+    assert [one["version"] for one in shown["versions"]] == ["3", "2", "1"]
+    assert [one["digest"] for one in shown["versions"]] == digests
+    assert [one["golden"] for one in shown["versions"]] == ["none", "passed 2", "passed 2"]
+    assert shown["previous"] == {"champion": "1"}
+    assert "it must" in shown["forced"]["3"]
+    assert shown["versions"][0]["served_by"] is None
+    assert shown["gateway"]["unreachable"]
+    table = run("models", "show", "probe").stdout
+    assert "@champion" in table
+    assert "unknown" in table
+    assert "who serves is unknown: " in table
+
+
 def test_the_whole_life_of_a_model(
     probe: Callable[..., Path], run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -111,19 +127,7 @@ def test_the_whole_life_of_a_model(
     assert json.loads(run("models", "rollback", "probe", "--json").stdout)["version"]["version"] == "2"
     assert "--to VERSION" in run("models", "rollback", "probe", "--alias", "other", code=1).stderr
 
-    shown = json.loads(run("models", "show", "probe", "--json").stdout)
-    assert [one["version"] for one in shown["versions"]] == ["3", "2", "1"]
-    assert [one["digest"] for one in shown["versions"]] == [unchecked["digest"], second["digest"], first["digest"]]
-    assert [one["golden"] for one in shown["versions"]] == ["none", "passed 2", "passed 2"]
-    assert shown["previous"] == {"champion": "1"}
-    assert "it must" in shown["forced"]["3"]
-    assert shown["versions"][0]["served_by"] is None
-    assert shown["gateway"]["unreachable"]
-    table = run("models", "show", "probe").stdout
-    assert "@champion" in table
-    assert "unknown" in table
-    assert "who serves is unknown: " in table
-
+    check_what_is_shown(run, [unchecked["digest"], second["digest"], first["digest"]])
     pulled = json.loads(run("models", "pull", "models:/probe@champion", "-o", tmp_path / "back.zip", "--json").stdout)
     assert pulled["digest"] == second["digest"]
     assert (tmp_path / "back.zip").read_bytes() == (tmp_path / "probe-3-3.zip").read_bytes()
