@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from legion.gateway import supervision
+
 # Seconds; the last bucket is everything above.
 _LATENCIES = (
     0.0005,
@@ -125,7 +127,12 @@ class _Collector(Collector):
             hangs.add_metric(who, meter.hangs)
             waiting.add_metric(who, reading.waiting)
             workers.add_metric(who, reading.workers)
-        yield from (requests, latency, batches, rows, restarts, hangs, waiting, workers, swaps)
+        failures = CounterMetricFamily(
+            "legion_task_failures", "Long-lived tasks that ended unasked and were started again.", labels=["task"]
+        )
+        for task, count in sorted(supervision.failures.items()):
+            failures.add_metric([task], count)
+        yield from (failures, requests, latency, batches, rows, restarts, hangs, waiting, workers, swaps)
 
 
 class Metrics:

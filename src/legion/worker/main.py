@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from time import monotonic
 from typing import List, Optional
 
 from legion import wire
@@ -28,6 +29,10 @@ from legion.worker.read_only import import_without_writing
 from legion.worker.streams import Streams
 
 _logger = logging.getLogger("legion.worker")
+
+# Replies that are made within so many seconds, and hold no more than so many bytes, share a frame.
+_TOGETHER = 0.002
+_FRAME = 16 * 1024 * 1024
 
 
 class Channel:
@@ -108,19 +113,37 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
 
 
 def _serve(channel: Channel, answerer: Answerer) -> None:
-    decode, decode_allow = wire.decoder(List[wire.Call]).decode, wire.decoder(wire.Allow).decode
+    decode, decode_allow = wire.decoder(wire.Work).decode, wire.decoder(wire.Allow).decode
     streams = answerer.streams
     while True:
         body = channel.receive()
         if body is None:
             return
-        if streams is None:
-            channel.send(answerer.answer(decode(body)))
-        elif wire.is_map(body):
-            streams.allow(decode_allow(body))
-        else:
-            channel.send(answerer.answer(decode(body)))
+        if wire.is_map(body):
+            if streams is not None:
+                streams.allow(decode_allow(body))
+            continue
+        _answer(channel, answerer, decode(body))
+        if streams is not None:
             streams.start()
+
+
+def _answer(channel: Channel, answerer: Answerer, work: wire.Work) -> None:
+    """Send the replies as they are made, a few milliseconds' worth in one frame, so that the parent sees progress."""
+    ready: wire.Replies = []
+    first, size, sent = work.first, 0, monotonic()
+    for replies in answerer.replies(work.calls):
+        for reply in replies:
+            if ready and size + len(reply.body) > _FRAME:
+                channel.send(wire.Answers(first, ready))
+                first, ready, size = first + len(ready), [], 0
+            ready.append(reply)
+            size += len(reply.body)
+        if (now := monotonic()) - sent > _TOGETHER:
+            channel.send(wire.Answers(first, ready))
+            first, ready, size, sent = first + len(ready), [], 0, now
+    if ready:
+        channel.send(wire.Answers(first, ready))
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -23,12 +23,12 @@ class Deployment:
         self.meter = Meter()
         self.now = asyncio.get_running_loop().time
         self.variants = [Variant(one, settings, kept.get(one.name, Kept())) for one in declaration.variants]
-        self._weigh()
+        self._weigh(settings)
 
-    def _weigh(self) -> None:
+    def _weigh(self, settings: Settings) -> None:
         declared = self.declaration.variants
         self._only = self.variants[0] if len(self.variants) == 1 else None
-        self._choose = by_weight([one.weight for one in declared], self.declaration.sticky)
+        self._choose = by_weight([one.weight for one in declared], self.declaration.sticky, settings.runtime.random)
 
     def redeclare(self, declaration: Declaration, settings: Settings) -> list[Variant]:
         """Take another declaration; variants that keep their name keep their release. The others are given back."""
@@ -45,7 +45,7 @@ class Deployment:
             if resized:
                 variant.resize()
             self.variants.append(variant)
-        self._weigh()
+        self._weigh(settings)
         return list(before.values())
 
     def choose(self, headers: Headers) -> Release | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -18,7 +17,9 @@ from legion.disk.cache import Hold
 from legion.errors import LegionError, OutsideError, RefusedError, UsageError
 from legion.gateway.deployments.declaration import VariantDeclaration, Workers
 from legion.gateway.deployments.release import Release, holds_of, named
+from legion.gateway.deployments.runtime import Runtime
 from legion.gateway.deployments.standby import Standby
+from legion.gateway.deployments.turns import Turns
 from legion.gateway.limits import Limits
 from legion.provisioning_messages import Delivery, Event, Failure, Reach, Registered
 
@@ -47,12 +48,13 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the deployment says for all its variants. `turn` bounds how many models start at once."""
+    """What the deployment says for all its variants; what it calls never raises."""
 
     deployment: str
     workers: Workers
     limits: Limits
-    turn: asyncio.Semaphore
+    turns: Turns
+    runtime: Runtime
     say: Callable[[str], None]
     changed: Callable[[Variant], None]
     mark: Callable[[Registered, str | None], None]
@@ -170,7 +172,7 @@ class Variant:
             self._installing.cancel()
             await asyncio.gather(self._installing, return_exceptions=True)
         if self.release is not None:
-            await self.release.end()
+            self.standby.let_go(self.release)
         await self.standby.stop()
         self._remember(None)
 
@@ -191,16 +193,20 @@ class Variant:
             return
         self.starting = f"starting {named(delivery)}"
         served_as = settings.deployment
-        release = Release(delivery, served_as=served_as, replicas=replicas, limits=settings.limits)
+        release = Release(delivery, settings.runtime, served_as=served_as, replicas=replicas, limits=settings.limits)
         if self.release is None:
             # Requests may come already; they wait until it is warm.
             self.release = release
         try:
-            async with settings.turn:
-                await release.pool.start()
+            await settings.turns.run(release.pool.start())
         except LegionError as error:
             self._give_up(release)
             self._refuse(error, delivery)
+        except Exception as error:
+            _logger.exception("%s: %s could not be started", self._whole_name, named(delivery))
+            self._give_up(release)
+            reason = f"{named(delivery)} could not be started: {type(error).__name__}: {error}"
+            self._refuse(OutsideError(reason), delivery)
         except BaseException:
             self._give_up(release)
             raise
@@ -229,7 +235,7 @@ class Variant:
     def _refuse(self, error: LegionError, version: Failure | Delivery) -> None:
         self.starting = None
         self.swaps["refused"] += 1
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = self.settings.runtime.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         self.refused = Refused(str(error), at, version.key, version.digest, version.registered)
         stays = "" if self.serving is None else f"; {self.serving} goes on answering"
         _logger.error("%s: %s%s", self._whole_name, error, stays)

@@ -34,31 +34,42 @@ class TooLate(Unanswered):
 
 
 class Crashed(Unanswered):
-    """The model's process ended while answering this request, twice."""
+    """The model's process ended while answering this request, twice, or for good."""
 
 
 class Pending:
-    """`arrived` and `sent` are loop times in seconds; `sent` is 0 until it is with a worker.
+    """`arrived`, `sent` and `deadline` are loop times in seconds; `sent` is 0 until it is with a worker.
 
     `attempts` counts the workers that were given it; after the first it goes `alone`, in a batch of one, so
-    that whatever ended a worker takes no other request with it again. `stream` is there for an answer in pieces.
+    that whatever ended a worker takes no other request with it again. `stream` is there for a streamed answer.
     """
 
-    __slots__ = ("alone", "arrived", "attempts", "call", "deadline", "future", "receive", "sent", "stream", "watcher")
+    __slots__ = ("alone", "arrived", "attempts", "call", "future", "receive", "sent", "stream", "watcher")
 
-    def __init__(
-        self, call: Call, future: asyncio.Future[Reply], receive: Receive | None, arrived: float, deadline: float
-    ) -> None:
+    def __init__(self, call: Call, future: asyncio.Future[Reply], receive: Receive | None, arrived: float) -> None:
         self.call = call
         self.future = future
         self.receive = receive
         self.arrived = arrived
-        self.deadline = deadline
         self.sent = 0.0
         self.attempts = 0
         self.alone = False
         self.stream: Stream | None = None
         self.watcher: asyncio.Task[None] | None = None
+
+    @property
+    def deadline(self) -> float:
+        """When nobody wants the answer any more."""
+        return self.call.deadline
+
+    def settle(self, reply: Reply) -> None:
+        """Settle with the worker's answer, unless it is settled."""
+        if self.future.done():
+            return
+        if reply.late:
+            self.future.set_exception(TooLate())
+        else:
+            self.future.set_result(reply)
 
     def fail(self, error: Exception) -> None:
         """Settle with an error, unless it is settled."""
@@ -67,7 +78,7 @@ class Pending:
 
     def watch(self) -> None:
         """Notice a caller who leaves while waiting. Costs a task, so only those that wait long get one."""
-        if self.watcher is None and self.receive is not None:
+        if self.watcher is None and self.receive is not None and not self.future.done():
             self.watcher = asyncio.get_running_loop().create_task(self._watch(self.receive))
             self.future.add_done_callback(self._unwatch)
 
