@@ -75,9 +75,9 @@ class Gateway(Part):
     def answers(self) -> bool:
         return "ready after" in self.log.read_text()
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self, seconds: float = 60, **options: Any) -> None:
         self.log.write_text("")
-        super().start(seconds, cwd=self.folder)
+        super().start(seconds, cwd=self.folder, **options)
 
     @property
     def pid(self) -> int:
@@ -99,7 +99,8 @@ class Gateway(Part):
 
     def variant(self) -> dict[str, Any]:
         """The one variant, as the admin API shows it."""
-        return self.client.deployment(probes.NAME)["variants"][0]
+        variants: list[dict[str, Any]] = self.client.deployment(probes.NAME)["variants"]
+        return variants[0]
 
     def serving(self) -> int | None:
         """The number of the registered version that the admin API says is serving."""
@@ -146,11 +147,12 @@ class Registry:
 
     def tag(self, version: int, name: str) -> str | None:
         """A version's tag."""
-        return self.client.get_model_version(probes.NAME, str(version)).tags.get(name)
+        tags: dict[str, str] = self.client.get_model_version(probes.NAME, str(version)).tags
+        return tags.get(name)
 
     def stored(self, version: int) -> str:
         """Where the version's files are: the last part of their address that is a logged model's id."""
-        source = self.client.get_model_version(probes.NAME, str(version)).source
+        source: str = self.client.get_model_version(probes.NAME, str(version)).source
         return next(part for part in source.replace(":", "/").split("/") if part.startswith("m-"))
 
 
@@ -220,6 +222,7 @@ def gateway(tracking_uri: str, *arguments: str) -> Iterator[Gateway]:
 def out_of_reach(running: Gateway) -> str | None:
     """What the gateway says of the registry; None while it answers, or while the gateway itself does not."""
     try:
-        return running.variant()["registry"]
+        told: str | None = running.variant()["registry"]
+        return told
     except LegionError:
         return None

@@ -101,7 +101,7 @@ def test_the_command_line_from_create_to_delete(
 ) -> None:
     folder = gppi_folder(TIMES.format(factor=3), name="three")
     artifact = packed(folder, tmp_path / "three.zip", mlflow_environment)
-    registered = ["register", artifact, "--name", "wine", "--alias", "champion"]
+    registered: list[str | Path] = ["register", artifact, "--name", "wine", "--alias", "champion"]
     assert legion(*registered, env=mlflow_environment).returncode == 0
 
     create = ["create", "-t", "legion", "--name", "wine", "-m", "models:/wine@champion", "-C", "workers.env=local"]
