@@ -203,15 +203,22 @@ class Replica:
         if not self.lost.done():
             self.lost.set_result(None)
 
-    def post(self, calls: Sequence[wire.Call]) -> None:
-        """Send calls; `on_replies` gets as many replies, in their order and in one go or several.
+    def post(self, calls: Sequence[wire.Call]) -> int:
+        """Send calls, and return the number of the first of them.
 
-        Or it gets fewer, if `lost` comes first.
+        `on_replies` gets as many replies, in their order and in one go or several, or fewer if `lost` comes first.
         """
-        work = wire.frame(wire.Work(self._posted, list(calls)))
+        first = self._posted
+        work = wire.frame(wire.Work(first, list(calls)))
         self._posted += len(calls)
         if self._transport is not None:
             self._transport.write(work)
+        return first
+
+    def drop(self, number: int) -> None:
+        """Nobody waits for this call any more; its reply comes all the same."""
+        if self._transport is not None:
+            self._transport.write(wire.frame(wire.Drop(number)))
 
     def allow(self, message: wire.Allow) -> None:
         """Let an answer that comes in pieces go on, or end it; nothing where the process has ended."""

@@ -9,7 +9,11 @@ frames, each of which says which call its first reply is for. An answer that is 
     worker → parent   Piece
     parent → worker   Allow
 
-come in between. These are maps and so told from Answers and Work by their first byte. The parent believes nothing: the
+come in between, and for a call that nobody wants any more
+
+    parent → worker   Drop
+
+These are maps and so told from Answers and Work by their first byte. The parent believes nothing: the
 types below hold what a frame may contain, and a worker that sends anything else is replaced. This module is all that
 the two sides share; it holds no I/O.
 """
@@ -186,13 +190,20 @@ class Piece(msgspec.Struct, gc=False, omit_defaults=True):
     predict_us: Count = 0
 
 
-class Allow(msgspec.Struct, gc=False):
+class Allow(msgspec.Struct, gc=False, tag=True):
     """So many more pieces of the answer of this number may be sent; none: nobody listens any more."""
 
     stream: int
     pieces: int
 
 
+class Drop(msgspec.Struct, gc=False, tag=True):
+    """Nobody waits for the answer to the call of this number: it is not executed, unless it has begun."""
+
+    call: int
+
+
+Notice = Union[Allow, Drop]
 Replies = List[Reply]
 
 T = TypeVar("T")
@@ -208,7 +219,7 @@ def frame(message: Any) -> bytes:
 
 
 def is_map(body: Union[bytes, bytearray]) -> bool:
-    """Whether a frame's body is a Piece or an Allow."""
+    """Whether a frame's body is a Piece, an Allow or a Drop."""
     return body[:1] != b"" and body[0] & 0xF0 == 0x80
 
 

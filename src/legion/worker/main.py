@@ -25,6 +25,8 @@ from legion.errors import LegionError, RefusedError
 from legion.interface.model import StreamingModel
 from legion.worker import proof
 from legion.worker.batch import Answerer
+from legion.worker.channel import Channel
+from legion.worker.inbox import Inbox
 from legion.worker.read_only import import_without_writing
 from legion.worker.streams import Streams
 
@@ -33,36 +35,6 @@ _logger = logging.getLogger("legion.worker")
 # Replies that are made within so many seconds, and hold no more than so many bytes, share a frame.
 _TOGETHER = 0.002
 _FRAME = 16 * 1024 * 1024
-
-
-class Channel:
-    """Whole frames over a blocking stream socket."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._sending = threading.Lock()
-        self._header = bytearray(wire.HEADER.size)
-
-    def receive(self) -> Optional[bytearray]:
-        """The next frame's body, or None when the parent has closed."""
-        if not self._fill(memoryview(self._header)):
-            return None
-        body = bytearray(wire.HEADER.unpack(self._header)[0])
-        return body if self._fill(memoryview(body)) else None
-
-    def _fill(self, view: memoryview) -> bool:
-        while view:
-            count = self._sock.recv_into(view)
-            if not count:
-                return False
-            view = view[count:]
-        return True
-
-    def send(self, message: object) -> None:
-        """Write one message, from any thread. Raises OSError when the parent is gone."""
-        frame = wire.frame(message)
-        with self._sending:
-            self._sock.sendall(frame)
 
 
 def main(argv: List[str]) -> None:
@@ -113,22 +85,19 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
 
 
 def _serve(channel: Channel, answerer: Answerer) -> None:
-    decode, decode_allow = wire.decoder(wire.Work).decode, wire.decoder(wire.Allow).decode
     streams = answerer.streams
-    while True:
-        body = channel.receive()
-        if body is None:
-            return
-        if wire.is_map(body):
-            if streams is not None:
-                streams.allow(decode_allow(body))
-            continue
-        _answer(channel, answerer, decode(body))
+    inbox = Inbox(channel, _ignore if streams is None else streams.allow)
+    while (work := inbox.next()) is not None:
+        _answer(channel, inbox, answerer, work)
         if streams is not None:
             streams.start()
 
 
-def _answer(channel: Channel, answerer: Answerer, work: wire.Work) -> None:
+def _ignore(message: wire.Allow) -> None:
+    """Of a stream that there is not."""
+
+
+def _answer(channel: Channel, inbox: Inbox, answerer: Answerer, work: wire.Work) -> None:
     """Send the replies as they are made, a few milliseconds' worth in one frame, so that the parent sees progress."""
     ready: wire.Replies = []
     first, size, sent = work.first, 0, monotonic()
@@ -139,9 +108,13 @@ def _answer(channel: Channel, answerer: Answerer, work: wire.Work) -> None:
                 first, ready, size = first + len(ready), [], 0
             ready.append(reply)
             size += len(reply.body)
+        if first + len(ready) == work.first + len(work.calls):
+            break
         if (now := monotonic()) - sent > _TOGETHER:
             channel.send(wire.Answers(first, ready))
             first, ready, size, sent = first + len(ready), [], 0, now
+        # Who has left is not worked for.
+        inbox.look()
     if ready:
         channel.send(wire.Answers(first, ready))
 

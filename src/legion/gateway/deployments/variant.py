@@ -29,6 +29,10 @@ _logger = logging.getLogger("legion.gateway")
 _ERRORS: dict[str, type[LegionError]] = {"usage": UsageError, "refused": RefusedError, "outside": OutsideError}
 
 
+# What could not be started for a reason outside of it (no more files, no memory) is tried again after so many seconds.
+_RETRY = (10.0, 30.0, 60.0, 300.0)
+
+
 class Refused(msgspec.Struct, frozen=True):
     """The last version that was not taken. `at` is in UTC."""
 
@@ -80,6 +84,8 @@ class Variant:
         self._remember(kept.previous)
         self._pinned_from = kept.pinned_from
         self._installing: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._again: asyncio.TimerHandle | None = None
 
     @property
     def serving(self) -> Release | None:
@@ -148,6 +154,7 @@ class Variant:
         self._pinned_from = None if serving is None else serving.delivery.key
         if self.standby.has(before, self.settings.workers.replicas):
             # Whatever is being started has been overtaken by this.
+            self._give_up_retry()
             if self._installing is not None:
                 self._installing.cancel()
             self._switch(self.standby.take())
@@ -168,6 +175,7 @@ class Variant:
 
     async def stop(self) -> None:
         """Answer what was taken in, then end every worker."""
+        self._give_up_retry()
         if self._installing is not None:
             self._installing.cancel()
             await asyncio.gather(self._installing, return_exceptions=True)
@@ -177,6 +185,7 @@ class Variant:
         self._remember(None)
 
     def _install(self, delivery: Delivery) -> None:
+        self._give_up_retry()
         self._installing = asyncio.get_running_loop().create_task(self._start(delivery, self._installing))
 
     async def _start(self, delivery: Delivery, overtaken: asyncio.Task[None] | None) -> None:
@@ -199,19 +208,34 @@ class Variant:
             self.release = release
         try:
             await settings.turns.run(release.pool.start())
-        except LegionError as error:
-            self._give_up(release)
-            self._refuse(error, delivery)
         except Exception as error:
-            _logger.exception("%s: %s could not be started", self._whole_name, named(delivery))
             self._give_up(release)
-            reason = f"{named(delivery)} could not be started: {type(error).__name__}: {error}"
-            self._refuse(OutsideError(reason), delivery)
+            self._refuse(self._named(error, delivery), delivery)
+            if not isinstance(error, RefusedError):
+                self._retry_later(delivery)
         except BaseException:
             self._give_up(release)
             raise
         else:
             self._switch(release)
+
+    def _named(self, error: Exception, delivery: Delivery) -> LegionError:
+        """What went wrong in a start, as an error of our own."""
+        if isinstance(error, LegionError):
+            return error
+        _logger.error("%s: %s could not be started", self._whole_name, named(delivery), exc_info=error)
+        return OutsideError(f"{named(delivery)} could not be started: {type(error).__name__}: {error}")
+
+    def _retry_later(self, delivery: Delivery) -> None:
+        """Start it again after a while, unless something else is asked for by then."""
+        delay = _RETRY[min(self._failures, len(_RETRY) - 1)]
+        self._failures += 1
+        self._again = asyncio.get_running_loop().call_later(delay, self._install, delivery)
+
+    def _give_up_retry(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     @property
     def _whole_name(self) -> str:
@@ -262,6 +286,7 @@ class Variant:
         self._settled()
 
     def _settled(self) -> None:
+        self._failures = 0
         self.starting = self.refused = None
         if not self.first.done():
             self.first.set_result(None)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from legion.gateway.dispatch.stream import Stream
+from legion.gateway.dispatch.worker import Worker
 from legion.wire import Call, Reply
 
 # ASGI's; None where the connection itself says when its caller leaves.
@@ -44,7 +45,19 @@ class Pending:
     that whatever ended a worker takes no other request with it again. `stream` is there for a streamed answer.
     """
 
-    __slots__ = ("alone", "arrived", "attempts", "call", "future", "receive", "sent", "stream", "watcher")
+    __slots__ = (
+        "alone",
+        "arrived",
+        "attempts",
+        "call",
+        "future",
+        "number",
+        "receive",
+        "sent",
+        "stream",
+        "watcher",
+        "worker",
+    )
 
     def __init__(self, call: Call, future: asyncio.Future[Reply], receive: Receive | None, arrived: float) -> None:
         self.call = call
@@ -54,6 +67,9 @@ class Pending:
         self.sent = 0.0
         self.attempts = 0
         self.alone = False
+        # Who has it behind other calls, and under which number.
+        self.worker: Worker | None = None
+        self.number = 0
         self.stream: Stream | None = None
         self.watcher: asyncio.Task[None] | None = None
 
@@ -72,9 +88,11 @@ class Pending:
             self.future.set_result(reply)
 
     def fail(self, error: Exception) -> None:
-        """Settle with an error, unless it is settled."""
+        """Settle with an error, unless it is settled. Where a worker has it and has not begun, it need not."""
         if not self.future.done():
             self.future.set_exception(error)
+            if self.worker is not None:
+                self.worker.drop(self.number)
 
     def watch(self) -> None:
         """Notice a caller who leaves while waiting. Costs a task, so only those that wait long get one."""

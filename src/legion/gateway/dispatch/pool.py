@@ -15,7 +15,7 @@ from typing import Any
 from legion import wire
 from legion.errors import LegionError
 from legion.gateway.dispatch.backlog import Backlog
-from legion.gateway.dispatch.pace import Pace
+from legion.gateway.dispatch.pace import BatchPace, Pace
 from legion.gateway.dispatch.pending import Crashed, Pending, QueueFull, Receive
 from legion.gateway.dispatch.slot import Slot
 from legion.gateway.dispatch.sweeper import Sweeper
@@ -44,7 +44,8 @@ class Pool:
         self._limits = limits
         self._start_worker = start_worker
         self._loop = asyncio.get_running_loop()
-        self._pace = Pace(limits, merges=False, workers=workers)
+        self._merges = False
+        self._pace = Pace(limits, workers)
         self._slots = [Slot(self._loop.time, limits.timeout, self._answered) for _ in range(workers)]
         self._backlog = Backlog()
         self._sweeper = Sweeper(self._sweep)
@@ -97,8 +98,9 @@ class Pool:
     async def _fill(self, slot: Slot) -> None:
         worker = await self._start_worker(self._limits.start)
         self.report = worker.report
-        if worker.report.merges != self._pace.merges:
-            self._pace = Pace(self._limits, merges=worker.report.merges, workers=len(self._slots))
+        if worker.report.merges != self._merges:
+            self._merges = worker.report.merges
+            self._pace = (BatchPace if self._merges else Pace)(self._limits, len(self._slots))
         slot.fill(worker)
 
     async def drained(self) -> None:
@@ -186,7 +188,7 @@ class Pool:
         if self._emptied is not None:
             self._tell_if_empty()
         if slot.frames or not self._pace.linger:
-            self._flush(ahead=not self._pace.merges)
+            self._flush(ahead=not self._merges)
             return
         # Those who were answered now may call again at once, and are waited for a little: else callers fall into two
         # groups, each of which waits for the other's batches.

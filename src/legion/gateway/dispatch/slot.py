@@ -80,9 +80,18 @@ class Slot:
         for pending in batch:
             pending.sent = now
             pending.attempts += 1
+        behind = batch if self._frames else batch[1:]
         self._calls.extend(batch)
         self._frames.append(len(batch))
-        self.worker.post([pending.call for pending in batch])
+        number = self.worker.post([pending.call for pending in batch])
+        if not self._merges:
+            self._note_behind(behind, number + len(batch) - len(behind))
+
+    def _note_behind(self, calls: Sequence[Pending], number: int) -> None:
+        """These come behind others, so that there is time to take them back."""
+        for pending in calls:
+            pending.worker, pending.number = self.worker, number
+            number += 1
 
     def _end_linger(self) -> None:
         self.expects = 0
@@ -169,6 +178,8 @@ class Slot:
         self.worker = None
         self._end_linger()
         left = list(self._calls)
+        for pending in left:
+            pending.worker = None
         for pending in left[self._frames[0] if self._frames else 0 :]:
             pending.attempts -= 1
         self._calls.clear()

@@ -24,8 +24,14 @@ class Worker(Protocol):
     def pid(self) -> int:
         """Its process id."""
 
-    def post(self, calls: Sequence[wire.Call]) -> None:
-        """Send calls. `on_replies` gets their replies in order, in one go or several, or `lost` comes first."""
+    def post(self, calls: Sequence[wire.Call]) -> int:
+        """Send calls, and return the number of the first of them.
+
+        `on_replies` gets their replies in order, in one go or several, or `lost` comes first.
+        """
+
+    def drop(self, number: int) -> None:
+        """Nobody waits for this call any more; its reply comes all the same."""
 
     def allow(self, message: wire.Allow) -> None:
         """Let a stream go on, or end it."""
