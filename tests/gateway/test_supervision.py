@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import selectors
+from collections.abc import Awaitable, Callable, Coroutine
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import pytest
 
 from legion.gateway.metrics import Metrics
 from legion.gateway.supervision import BACKOFF, supervise
+
+T = TypeVar("T")
 
 
 class _Waitless(selectors.DefaultSelector):
@@ -18,42 +22,43 @@ class _Waitless(selectors.DefaultSelector):
 
     now = 0.0
 
-    def select(self, timeout=None):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.now += timeout or 0.0
         return super().select(0)
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    def __init__(self):
+    def __init__(self) -> None:
         self._waitless = _Waitless()
         super().__init__(self._waitless)
 
-    def time(self):
+    def time(self) -> float:
         return self._waitless.now
 
 
-def run(coroutine):
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         return runner.run(coroutine)
 
 
-def failures(task):
+def failures(task: str) -> float | None:
     line = f'legion_task_failures_total{{task="{task}"}} '
     found = [one for one in Metrics(lambda: ()).render().decode().splitlines() if one.startswith(line)]
     return float(found[0].removeprefix(line)) if found else None
 
 
-async def end(task):
+async def end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def starts(fail, count, *, lasting=0.0):
+async def starts(fail: Callable[[], Awaitable[None]], count: int, *, lasting: float = 0.0) -> list[float]:
     """When a task that fails so was started, `count` times, in seconds of the loop."""
-    times, done = [], asyncio.Event()
+    times: list[float] = []
+    done = asyncio.Event()
 
-    async def work():
+    async def work() -> None:
         times.append(asyncio.get_running_loop().time())
         if len(times) == count:
             done.set()
@@ -67,15 +72,15 @@ async def starts(fail, count, *, lasting=0.0):
     return times
 
 
-async def _raises():
+async def _raises() -> None:
     raise OSError(24, "Too many open files")
 
 
-async def _returns():
+async def _returns() -> None:
     return
 
 
-async def _awaits_what_was_cancelled():
+async def _awaits_what_was_cancelled() -> None:
     future = asyncio.get_running_loop().create_future()
     future.cancel()
     await future
@@ -89,7 +94,9 @@ async def _awaits_what_was_cancelled():
         (_awaits_what_was_cancelled, "failed with CancelledError"),
     ],
 )
-def test_an_end_that_nobody_asked_for_is_logged_counted_and_mended(fail, said, caplog):
+def test_an_end_that_nobody_asked_for_is_logged_counted_and_mended(
+    fail: Callable[[], Awaitable[None]], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     before = failures("probe") or 0.0
     assert len(run(starts(fail, 3))) == 3
     assert failures("probe") == before + 2
@@ -97,23 +104,23 @@ def test_an_end_that_nobody_asked_for_is_logged_counted_and_mended(fail, said, c
     assert all(f"the task 'probe' {said}" in record.getMessage() for record in caplog.records)
 
 
-def test_the_pause_grows_with_every_failure_up_to_the_last():
+def test_the_pause_grows_with_every_failure_up_to_the_last() -> None:
     times = run(starts(_raises, len(BACKOFF) + 3))
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert pauses == pytest.approx([*BACKOFF, BACKOFF[-1], BACKOFF[-1]], abs=1e-6)
 
 
-def test_after_a_long_run_the_pause_is_short_again():
+def test_after_a_long_run_the_pause_is_short_again() -> None:
     times = run(starts(_raises, 4, lasting=BACKOFF[-1] + 1))
     pauses = [later - earlier - BACKOFF[-1] - 1 for earlier, later in pairwise(times)]
     assert pauses == pytest.approx([BACKOFF[0]] * 3, abs=1e-6)
 
 
-def test_its_owner_ends_it_at_once_while_it_runs_and_while_it_pauses(caplog):
-    async def scenario():
+def test_its_owner_ends_it_at_once_while_it_runs_and_while_it_pauses(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
         running = asyncio.Event()
 
-        async def work():
+        async def work() -> None:
             running.set()
             await asyncio.Event().wait()
 
