@@ -58,7 +58,12 @@ class Witness(Protocol):
 
 
 class FakeWorker:
-    """One process. `version` is what it answers with; `dead` and `asked_to_stop` say how it ended."""
+    """One process. `version` is what it answers with; `dead` and `asked_to_stop` say how it ended.
+
+    `obstinate` workers execute whatever they were given, and answer a frame when they are through with all of it.
+    """
+
+    obstinate = False
 
     def __init__(self, model: Model, version: str, what: Fate, witness: Witness) -> None:
         self.model = model
@@ -139,7 +144,7 @@ class FakeWorker:
         if whole:
             self._works.popleft()
         now = self._loop.time()
-        live = [call for _, call in begun if call.deadline >= now]
+        live = [call for _, call in begun if call.deadline >= now or self.obstinate]
         for call in live:
             self._witness.executed(self, call)
         if self._strike(len(begun), begun[0][0]):
@@ -175,13 +180,14 @@ class FakeWorker:
             self._done_since = now
         micros = int(took * 1e6)
         for _, call in begun:
-            late = call.deadline < now - took
+            late = call.deadline < now - took and not self.obstinate
             self._done.append(
                 wire.Reply(504, b"", late=True)
                 if late
                 else wire.Reply(200, b"%b/%b" % (call.body, self.version.encode()), rows=1, predict_us=micros)
             )
-        if whole or took >= _TOGETHER or now - self._done_since >= _TOGETHER:
+        slow = took >= _TOGETHER or now - self._done_since >= _TOGETHER
+        if whole or (slow and not self.obstinate):
             self.progress = now
             done, self._done = self._done, []
             # What comes back at once waits until this is done.

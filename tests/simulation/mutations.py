@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fake_worker import FakeWorker
 
 from legion import wire
 from legion.errors import LegionError
@@ -34,7 +35,7 @@ def _unsupervised(name: str, run: Callable[[], Any], **options: Any) -> asyncio.
 
 
 def everything_in_one_frame(patch: pytest.MonkeyPatch) -> None:
-    """Up to 256 requests go to a worker at once, merged or not, and wait there."""
+    """Up to 256 requests go to a worker at once, merged or not, and are answered at once."""
     learn = Pace.learn
 
     def greedy(self: Pace, calls: int, seconds: float) -> None:
@@ -42,6 +43,7 @@ def everything_in_one_frame(patch: pytest.MonkeyPatch) -> None:
         self.size = 256
 
     patch.setattr(Pace, "learn", greedy)
+    patch.setattr(FakeWorker, "obstinate", True)
 
 
 def late_is_hanging(patch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,11 @@ def late_is_hanging(patch: pytest.MonkeyPatch) -> None:
         return sweep(self, now) or any(pending.deadline <= now for pending in self._calls)
 
     patch.setattr(slot.Slot, "sweep", hasty)
+
+
+def workers_are_not_told_who_left(patch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves while a worker has their request behind others is worked for all the same."""
+    patch.setattr(Replica, "drop", lambda self, number: None)
 
 
 def those_who_left_are_executed(patch: pytest.MonkeyPatch) -> None:
@@ -201,6 +208,7 @@ def a_stopped_pool_takes_requests(patch: pytest.MonkeyPatch) -> None:
 MUTATIONS: tuple[Mutation, ...] = (
     everything_in_one_frame,
     late_is_hanging,
+    workers_are_not_told_who_left,
     those_who_left_are_executed,
     only_the_front_is_swept,
     an_oserror_ends_a_keeper,

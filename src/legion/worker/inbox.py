@@ -23,7 +23,7 @@ class Inbox:
         self._works: Deque[wire.Work] = deque()
         self._current = wire.Work(0, [])
         self._decode = wire.decoder(wire.Work).decode
-        self._decode_notice: Callable[[bytes], wire.Notice] = msgspec.msgpack.Decoder(wire.Notice).decode
+        self._decode_notice: Callable[[bytearray], wire.Notice] = msgspec.msgpack.Decoder(wire.Notice).decode
 
     def next(self) -> Optional[wire.Work]:
         """The next work, without the wish for what was dropped; None when the parent has closed."""
