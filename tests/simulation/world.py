@@ -400,4 +400,6 @@ def simulate(scenario: Scenario) -> list[str]:
         _, loop = run(world.main)
     except Exception as error:
         return [*world.violations, f"the run ended with {error!r}"]
+    finally:
+        logging.disable(logging.NOTSET)
     return [*world.violations, *loop.faults]
