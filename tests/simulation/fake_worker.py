@@ -4,6 +4,7 @@ as it was drawn to. What the gateway makes of it is the real `Replica`'s busines
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import deque
 from collections.abc import Callable
@@ -47,6 +48,18 @@ def fate(rng: random.Random, prone: float) -> Fate:
     return Fate(delay, trouble=rng.choice(TROUBLES), lie=rng.choice(LIES), after=rng.randrange(6))
 
 
+class _Stream:
+    """An answer in pieces, as its maker sees it."""
+
+    def __init__(self, number: int, body: bytes) -> None:
+        self.number = number
+        self.body = body
+        self.pieces = 3 + number * 7 % 20
+        self.told = 0
+        self.allowed = wire.PIECES_AHEAD
+        self.left = False
+
+
 class Witness(Protocol):
     """Who is told what workers do."""
 
@@ -86,6 +99,8 @@ class FakeWorker:
         self._seen = 0
         self._busy = False
         self._planned = False
+        self._streams: dict[int, _Stream] = {}
+        self._stream_numbers = itertools.count(1)
 
     @property
     def working(self) -> bool:
@@ -132,6 +147,10 @@ class FakeWorker:
             for number, call in self._calls:
                 if number == notice.call:
                     call.deadline = 1e-9
+        elif (stream := self._streams.get(notice.stream)) is not None:
+            stream.left = stream.left or not notice.pieces
+            stream.allowed += notice.pieces or 1
+            self._tell(stream)
 
     def _next(self) -> None:
         """Begin what is next: a merged batch, or one call."""
@@ -150,6 +169,9 @@ class FakeWorker:
         if self._strike(len(begun), begun[0][0]):
             return
         self._busy = True
+        if live and live[0].body.startswith(b"s"):
+            self._loop.call_later(self.model.seconds / 10, self._begin_stream, begun, whole)
+            return
         if any(call.body.startswith(b"-") for call in live):
             self._loop.call_later(self.model.seconds / 2, self.die)
             return
@@ -194,6 +216,37 @@ class FakeWorker:
             self._send(wire.frame(wire.Answers(begun[-1][0] + 1 - len(done), done)))
         self._busy = False
         self._next()
+
+    def _begin_stream(self, begun: list[tuple[int, wire.Call]], whole: bool) -> None:
+        if self.dead:
+            return
+        (number, call) = begun[0]
+        stream = _Stream(next(self._stream_numbers), call.body)
+        self._streams[stream.number] = stream
+        self._done.append(wire.Reply(200, b"", stream=stream.number))
+        self.progress = self._loop.time()
+        done, self._done = self._done, []
+        self._send(wire.frame(wire.Answers(number + 1 - len(done), done)))
+        self._loop.call_later(self.model.seconds, self._tell, stream)
+        self._busy = False
+        self._next()
+
+    def _tell(self, stream: _Stream) -> None:
+        """Send the next piece, where it may, and come back for the one after."""
+        if self.dead or stream.number not in self._streams or not stream.allowed:
+            return
+        stream.allowed -= 1
+        last = stream.left or stream.told >= stream.pieces
+        silent = self.fate.trouble == "hang" and stream.told == 2
+        if silent and not stream.left:
+            return
+        self.progress = self._loop.time()
+        body = b"" if stream.left else b"%b/%b/%d" % (stream.body, self.version.encode(), stream.told)
+        stream.told += 1
+        if last:
+            del self._streams[stream.number]
+        self._send(wire.frame(wire.Piece(stream.number, body, last=last)))
+        self._loop.call_later(self.model.seconds, self._tell, stream)
 
     def _lie(self, first: int, calls: int) -> None:
         first -= len(self._done)

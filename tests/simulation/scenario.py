@@ -46,7 +46,8 @@ class Step(msgspec.Struct, frozen=True):
     """At `at` seconds, `what` happens to `whom`, a deployment's name; `how` says more, in seconds or workers.
 
     A call comes with a body that takes `body` seconds to arrive. Its caller leaves `how` seconds later, unless that is
-    negative. One that is `poisoned` ends any worker that executes it.
+    negative. One that is `poisoned` ends any worker that executes it, and the answer
+    to one that is `streamed` comes in pieces.
     """
 
     at: float
@@ -55,6 +56,7 @@ class Step(msgspec.Struct, frozen=True):
     how: float = -1.0
     body: float = 0.0
     poisoned: bool = False
+    streamed: bool = False
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -117,6 +119,9 @@ def _steps(rng: random.Random, one: Deployed) -> Iterator[Step]:
         poisoned = one.models[0].prone > 0 and rng.random() < 0.1
         patience = rng.choice((-1.0, -1.0, -1.0, 0.01))
         yield Step(rng.uniform(0, TROUBLE), "call", one.name, patience, poisoned=poisoned)
+    for _ in range(rng.choice((0, 0, 4)) if not any(model.merges for model in one.models) else 0):
+        patience = rng.choice((-1.0, -1.0, 0.01, 0.5))
+        yield Step(rng.uniform(0, TROUBLE), "call", one.name, patience, streamed=True)
     others: tuple[tuple[str, Any], ...] = (
         ("move", 0.0),
         ("move", 0.0),

@@ -227,7 +227,8 @@ class World:
         if step.body:
             await asyncio.sleep(step.body)
         try:
-            pending = exchange.submit(b"%d" % (-caller.number if step.poisoned else caller.number), receive)
+            mark = b"-" if step.poisoned else b"s" if step.streamed else b""
+            pending = exchange.submit(b"%b%d" % (mark, caller.number), receive)
         except (Refusal, QueueFull, Crashed) as reason:
             self._judge(caller, name, reason, began, must)
             return
@@ -240,7 +241,29 @@ class World:
             outcome: Any = await asyncio.shield(pending.future)
         except (Left, TooLate, Crashed, QueueFull) as reason:
             outcome = reason
-        self._judge(caller, name, outcome, began, must)
+        if isinstance(outcome, wire.Reply) and outcome.stream:
+            await self._read(caller, patience)
+        else:
+            self._judge(caller, name, outcome, began, must)
+
+    async def _read(self, caller: _Caller, patience: float) -> None:
+        """The pieces of a streamed answer, until its end or until the caller leaves."""
+        exchange = caller.exchange
+        stream = exchange.pending.stream
+        begun, due = 0, self.loop.time() + patience
+        version = exchange.release.delivery.plan.version
+        try:
+            async for piece in stream.pieces():
+                if piece != b"s%d/%b/%d" % (caller.number, version.encode(), begun):
+                    self._violated(f"piece {begun} of request {caller.number} is {piece!r}")
+                begun += 1
+                if patience >= 0 and due <= self.loop.time():
+                    break
+                await asyncio.sleep(0.001)
+        except (TooLate, Crashed):
+            """It ended with its worker, or said nothing for too long."""
+        finally:
+            stream.leave()
 
     def _receive(self, caller: _Caller, patience: float) -> Any:
         async def receive() -> dict[str, str]:
@@ -309,7 +332,7 @@ class World:
         return release.pool._stopped and (release.since is None or lost)
 
     def executed(self, worker: FakeWorker, call: wire.Call) -> None:
-        caller, now = self.callers[abs(int(call.body))], self.loop.time()
+        caller, now = self.callers[int(call.body.lstrip(b"-s"))], self.loop.time()
         caller.executions += 1
         assert caller.exchange is not None
         pending = caller.exchange.pending
@@ -356,6 +379,14 @@ class World:
         await asyncio.sleep(60.0)
         for one in self.scenario.deployments:
             await self._call(Step(0.0, "call", one.name), must=True)
+        await asyncio.sleep(60.0)
+        self._nothing_waits()
+
+    def _nothing_waits(self) -> None:
+        for deployment in self.fleet.deployments.values():
+            for release in deployment.releases:
+                if release.pool.waiting or any(slot.busy for slot in release.pool._slots):
+                    self._violated(f"something is left in the queue or with the workers of {deployment.name}")
 
     def _nothing_is_left(self) -> None:
         for worker in self.workers:

@@ -161,7 +161,7 @@ class Slot:
     def _sweep_streams(self, now: float) -> int:
         """End the streams that say nothing for too long, and count those that then do not end."""
         stuck = 0
-        for pending in self._streams.values():
+        for pending in list(self._streams.values()):
             stream = pending.stream
             assert stream is not None
             if stream.due <= now and stream.left:
