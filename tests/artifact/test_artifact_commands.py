@@ -39,7 +39,7 @@ def test_inspect(artifact: Path) -> None:
 def test_verify(artifact: Path, tmp_path: Path) -> None:
     done = legion("verify", artifact)
     assert done.returncode == 0
-    assert "is whole: 3 files" in done.stdout
+    assert "is complete: 3 files" in done.stdout
     assert json.loads(legion("verify", artifact, "--json").stdout)["ok"] is True
     artifact.write_bytes(with_member(crc=1))
     done = legion("verify", artifact, "--json")

@@ -91,7 +91,7 @@ def check_what_is_shown(run: Callable[..., subprocess.CompletedProcess[str]], di
     table = run("models", "show", "probe").stdout
     assert "@champion" in table
     assert "unknown" in table
-    assert "who serves is unknown: " in table
+    assert "serving status unknown: " in table
 
 
 def test_the_whole_life_of_a_model(
@@ -107,7 +107,7 @@ def test_the_whole_life_of_a_model(
 
     promoted = run("models", "promote", "probe", "2")
     assert promoted.stdout.splitlines() == [
-        "probe@champion means version 2; before it was 1",
+        "probe@champion points to version 2 (before: version 1)",
         "next: legion serve models:/probe@champion",
     ]
     refused = run("models", "promote", "probe", "3", code=1)
@@ -123,7 +123,7 @@ def test_the_whole_life_of_a_model(
     assert ": it must" in forced.stdout
 
     back = run("models", "rollback", "probe")
-    assert back.stdout.splitlines()[0] == "probe@champion means version 1; before it was 2"
+    assert back.stdout.splitlines()[0] == "probe@champion points to version 1 (before: version 2)"
     assert json.loads(run("models", "rollback", "probe", "--json").stdout)["version"]["version"] == "2"
     assert "--to VERSION" in run("models", "rollback", "probe", "--alias", "other", code=1).stderr
 

@@ -106,7 +106,7 @@ def test_the_command_line_from_create_to_delete(
 
     create = ["create", "-t", "legion", "--name", "wine", "-m", "models:/wine@champion", "-C", "workers.env=local"]
     assert "python_function deployment wine is created" in deployments(*create, "-C", "follow=1s")
-    assert "there is a deployment wine already" in deployments(*create, succeeds=False)
+    assert "the deployment wine exists already" in deployments(*create, succeeds=False)
     (tmp_path / "rows.json").write_text('[{"a": 2.0}, {"a": 3.0}]')
     answer = deployments("predict", "-t", "legion", "--name", "wine", "-I", "rows.json")
     assert json.loads(answer) == {"predictions": [{"result": 6.0}, {"result": 9.0}]}
@@ -167,7 +167,7 @@ def test_what_cannot_be_created_leaves_nothing(client: Any, gppi_folder: Callabl
         (broken, {"workers.replicas": "many"}, "workers.replicas"),
         (broken, {"weight": 50}, "sum to 50"),
         (broken, {"weight": "heavy"}, "cannot be read"),
-        (broken, {"colour": "red"}, "'colour' is not known"),
+        (broken, {"colour": "red"}, "unknown config 'colour'"),
         ("http://x/y", {}, "no model reference"),
     ):
         with pytest.raises(MlflowException, match=said):
@@ -188,7 +188,7 @@ def test_a_third_variant_shares_what_is_left(client: Any, gppi_folder: Callable[
     third = client.update_deployment("mead", folder, config={"variant": "third", "weight": 50})
     weights = {variant["name"]: variant["weight"] for variant in third["declaration"]["variants"]}
     assert weights == pytest.approx({"first": 30, "second": 20, "third": 50})
-    with pytest.raises(MlflowException, match="first, second, third; say which"):
+    with pytest.raises(MlflowException, match="first, second, third; choose one"):
         client.update_deployment("mead", folder)
     with pytest.raises(MlflowException, match="no variant 'fourth'"):
         client.update_deployment("mead", config={"variant": "fourth", "weight": 1})
@@ -207,13 +207,25 @@ def test_a_target_that_is_none_is_refused(target: str) -> None:
         get_deploy_client(target)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"), [({"colour": "red"}, "unknown config 'colour' for run-local"), ({"workers": "many"}, "workers")]
+)
+def test_a_config_that_run_local_cannot_take_is_refused(config: dict[str, str], said: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    from legion.mlflow_deployments import run_local
+
+    with pytest.raises(MlflowException, match=said):
+        run_local("wine", "nowhere.zip", config=config)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_run_local_serves_until_the_caller_ends(
     end: signal.Signals, gppi_folder: Callable[..., Path], environment: dict[str, str], tmp_path: Path
 ) -> None:
     folder, port = gppi_folder(TIMES.format(factor=3), name="three"), free_port()
     command = [MLFLOW, "deployments", "run-local", "-t", "legion", "--name", "wine", "-m", folder]
-    command += ["-C", "env=local", "-C", f"port={port}"]
+    command += ["-C", "env=local", "-C", f"port={port}", "-C", "keep_warm=0"]
     log = (tmp_path / "log.txt").open("w")
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log)
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -191,6 +193,54 @@ def test_killing_the_worker_again_and_again_under_load_fails_no_request(
         load.join()
         assert not load.faults
         load.check()
+
+
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_a_thousand_silent_connections_take_nothing_from_workers_and_are_let_go(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
+    server = start_server(gppi_folder(source()), "--env", "local", under=(sys.executable, "-c", LIMITED))
+    session = requests.Session()
+
+    def connections() -> int:
+        text = session.get(server.url + "/metrics", timeout=10).text
+        found = re.search(r"^legion_connections (\S+)", text, re.MULTILINE)
+        assert found is not None
+        return int(float(found[1]))
+
+    assert session.post(server.url + "/invocations", json=row(1), timeout=30).status_code == 200
+    silent, refused = [], 0
+    for number in range(1000):
+        sock = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        silent.append(sock)
+        try:
+            sock.sendall(b"POST /invocations HTTP/1.1\r\nX: ")
+            if number >= 800:
+                assert sock.recv(4096).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+                refused += 1
+        except ConnectionError:
+            refused += 1
+    assert refused >= 200
+    assert 600 < connections() < 768
+    before = server.workers()
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(lambda: server.workers() and server.workers() != before)
+    assert session.post(server.url + "/invocations", json=row(2), timeout=30).json() == {"predictions": [[2.0]]}
+    # They trickle, which earns them nothing.
+    for sock in silent:
+        with contextlib.suppress(ConnectionError):
+            sock.send(b"a")
+    wait_until(lambda: connections() < 10, seconds=60)
+    assert server.post("/invocations", row(3)).json() == {"predictions": [[3.0]]}
+    for sock in silent:
+        sock.close()
 
 
 def test_several_replicas_share_the_work(start_server: Callable[..., Server], gppi_folder: Callable[..., Path]) -> None:

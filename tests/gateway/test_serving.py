@@ -331,6 +331,19 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
     assert [answer["predictions"][0]["sum"] for _, answer in many] == [i + 1.0 for i in range(40)]
 
 
+def test_a_prediction_is_answered_whatever_comes_before_and_behind_it(server: Server) -> None:
+    upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    large = _request(2).replace(b'{"', b" " * 1_000_000 + b'{"', 1)
+    large = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(large.partition(b"\r\n\r\n")[2]), large)
+    burst = _request(1, extra=upgrade) + large + _request(3, extra=f"X: {'a' * 2000}\r\n") + b"no HTTP at all\r\n\r\n"
+    *answers, last = _raw(server, burst[:-1000], burst[-1000:], answers=4)
+    assert [answer["predictions"][0]["sum"] for _, answer in answers] == [2.0, 3.0, 4.0]
+    assert last == (
+        400,
+        {"error_code": "BAD_REQUEST", "message": "this is not a valid HTTP/1.1 request", "stack_trace": ""},
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_connections_that_are_reset_leave_nothing_behind(server: Server) -> None:
     request = _request(5)
@@ -378,6 +391,18 @@ def test_a_caller_who_dawdles_with_the_body_is_let_go(server: Server) -> None:
         assert b" 408 " in sock.recv(4096).split(b"\r\n")[0]
 
 
+def test_a_caller_who_leaves_in_the_middle_of_a_body_leaves_nothing_in_the_log(server: Server) -> None:
+    for path in ("/invocations", "/v2/repository/index", "/ping"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+            sock.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(b"no HTTP at all\r\n\r\n")
+        assert sock.recv(4096)
+    assert server.post("/invocations", rows((1, 2))).status_code == 200
+    assert "Traceback" not in server.log.read_text()
+    assert "uvicorn" not in server.log.read_text()
+
+
 def test_a_connection_closes_when_asked(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
         sock.sendall(_request(5, extra="Connection: close\r\n"))
@@ -386,13 +411,6 @@ def test_a_connection_closes_when_asked(server: Server) -> None:
             received += part
     assert b"connection: close" in received.lower()
     assert received.endswith(b'{"predictions":[{"sum":6.0}]}')
-
-
-def test_predictions_go_the_short_way(server: Server) -> None:
-    # uvicorn may change what fast_path.py overrides; then serving goes on by ASGI, slower, and this says so.
-    from legion.gateway.http import fast_path
-
-    assert fast_path.AVAILABLE
 
 
 def test_a_head_that_never_ends_is_cut_off(server: Server) -> None:

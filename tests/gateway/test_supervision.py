@@ -4,41 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import selectors
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from typing import Any, TypeVar
 
 import pytest
 
+import virtual_time
 from legion.gateway.metrics import Metrics
 from legion.gateway.supervision import BACKOFF, supervise
-
-T = TypeVar("T")
-
-
-class _Waitless(selectors.DefaultSelector):
-    """Never waits: what it would have waited is added to the clock."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
-class VirtualClockLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._waitless = _Waitless()
-        super().__init__(self._waitless)
-
-    def time(self) -> float:
-        return self._waitless.now
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-        return runner.run(coroutine)
 
 
 def failures(task: str) -> float | None:
@@ -53,22 +26,26 @@ async def end(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def starts(fail: Callable[[], Awaitable[None]], count: int, *, lasting: float = 0.0) -> list[float]:
+def started(fail: Callable[[], Awaitable[None]], count: int, *, lasting: float = 0.0) -> list[float]:
     """When a task that fails so was started, `count` times, in seconds of the loop."""
     times: list[float] = []
-    done = asyncio.Event()
 
-    async def work() -> None:
-        times.append(asyncio.get_running_loop().time())
-        if len(times) == count:
-            done.set()
-            await asyncio.Event().wait()
-        await asyncio.sleep(lasting)
-        await fail()
+    async def scenario() -> None:
+        done = asyncio.Event()
 
-    task = supervise("probe", work)
-    await done.wait()
-    await end(task)
+        async def work() -> None:
+            times.append(asyncio.get_running_loop().time())
+            if len(times) == count:
+                done.set()
+                await asyncio.Event().wait()
+            await asyncio.sleep(lasting)
+            await fail()
+
+        task = supervise("probe", work)
+        await done.wait()
+        await end(task)
+
+    virtual_time.run(scenario())
     return times
 
 
@@ -98,20 +75,20 @@ def test_an_end_that_nobody_asked_for_is_logged_counted_and_mended(
     fail: Callable[[], Awaitable[None]], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = failures("probe") or 0.0
-    assert len(run(starts(fail, 3))) == 3
+    assert len(started(fail, 3)) == 3
     assert failures("probe") == before + 2
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert all(f"the task 'probe' {said}" in record.getMessage() for record in caplog.records)
 
 
 def test_the_pause_grows_with_every_failure_up_to_the_last() -> None:
-    times = run(starts(_raises, len(BACKOFF) + 3))
+    times = started(_raises, len(BACKOFF) + 3)
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert pauses == pytest.approx([*BACKOFF, BACKOFF[-1], BACKOFF[-1]], abs=1e-6)
 
 
 def test_after_a_long_run_the_pause_is_short_again() -> None:
-    times = run(starts(_raises, 4, lasting=BACKOFF[-1] + 1))
+    times = started(_raises, 4, lasting=BACKOFF[-1] + 1)
     pauses = [later - earlier - BACKOFF[-1] - 1 for earlier, later in pairwise(times)]
     assert pauses == pytest.approx([BACKOFF[0]] * 3, abs=1e-6)
 
@@ -136,4 +113,4 @@ def test_its_owner_ends_it_at_once_while_it_runs_and_while_it_pauses(caplog: pyt
         await end(pausing)
         assert failures("quiet probe") == 1.0
 
-    run(scenario())
+    virtual_time.run(scenario())

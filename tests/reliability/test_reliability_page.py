@@ -128,6 +128,36 @@ def test_callers_see_every_kind_of_wrong_answer(liar: int, tmp_path: Path) -> No
     assert all(call.came >= call.sent for call in calls)
 
 
+@pytest.mark.parametrize(("keep", "connections"), [(True, 2), (False, 20)])
+def test_callers_keep_their_connections_or_open_new_ones(tmp_path: Path, keep: bool, connections: int) -> None:
+    opened = []
+
+    class Counted(_Liar):
+        def setup(self) -> None:
+            opened.append(self)
+            super().setup()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            if self.headers["connection"] == "close":
+                self.send_header("connection", "close")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counted) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with callers.started(server.server_port, tmp_path / "calls", count=2, pause=0.001, keep=keep) as load:
+            while keep is False and len(opened) < connections:
+                pass
+        server.shutdown()
+        thread.join()
+    assert all(call.status == 200 for call in load.calls)
+    assert len(opened) == (connections if keep else len(load.calls))
+
+
 def test_a_missed_demand_ends_the_program_with_1(tmp_path: Path) -> None:
     source = f"""
 import sys

@@ -132,7 +132,7 @@ def test_a_taken_port_is_said_before_anything_is_started(environment: dict[str, 
             found = legion("up", option, port, other, "0", "--data", tmp_path / "data", env=environment)
             assert found.returncode == 3
             assert found.stderr == (
-                f"legion: 127.0.0.1:{port} cannot be listened on (Address already in use); choose another {option}\n"
+                f"legion: cannot listen on 127.0.0.1:{port} (Address already in use); choose another {option}\n"
             )
     assert not (tmp_path / "data").exists()
 

@@ -54,15 +54,16 @@ class Backlog:
 
         `since` is when the worker that will be free next began with what it has.
         """
-        waiting = self._waiting
-        for position, pending in enumerate(waiting):
+        stay: deque[Pending] = deque()
+        for pending in self._waiting:
             deadline = pending.call.deadline
             if deadline <= now:
                 pending.fail(TooLate())
-            elif pace.answered_at(position, now, since) > deadline:
+            elif pace.answered_at(len(stay), now, since) > deadline:
                 pending.fail(QueueFull(pace.retry_after))
-        if any(pending.future.done() for pending in waiting):
-            self._waiting = deque(pending for pending in waiting if not pending.future.done())
+            if not pending.future.done():
+                stay.append(pending)
+        self._waiting = stay
 
     def fail(self, error: Exception) -> None:
         """Refuse all."""

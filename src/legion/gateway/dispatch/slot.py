@@ -105,13 +105,15 @@ class Slot:
             return
         calls, seconds = self._calls, 0.0
         for reply in replies:
-            pending = calls.popleft()
+            # Still among those that wait, should the reply be one that no worker sends.
+            pending = calls[0]
             took = (reply.decode_us + reply.predict_us + reply.encode_us) * 1e-6
             seconds = max(seconds, took) if self._merges else seconds + took
             if reply.stream:
                 self._begin(pending, reply.stream)
             else:
                 pending.settle(reply)
+            calls.popleft()
         self._answered(len(replies), seconds)
 
     def _answered(self, calls: int, seconds: float) -> None:
@@ -174,21 +176,23 @@ class Slot:
         return stuck
 
     def empty(self) -> list[Pending]:
-        """Take out all that its worker has not answered. Only the first frame can have ended the worker."""
+        """Take out all that its worker has not answered, oldest first. Only the first frame can have ended the worker."""
         self.worker = None
         self._end_linger()
-        left = list(self._calls)
-        for pending in left:
-            pending.worker = None
-        for pending in left[self._frames[0] if self._frames else 0 :]:
-            pending.attempts -= 1
-        self._calls.clear()
-        self._frames.clear()
-        self._frame_calls, self._frame_seconds = 0, 0.0
+        left = []
         for pending in self._streams.values():
             if pending.stream is not None and pending.stream.begun:
                 pending.stream.fail(Crashed())
             else:
                 left.append(pending)
+        for place, pending in enumerate(self._calls):
+            if place >= self._frames[0]:
+                pending.attempts -= 1
+            left.append(pending)
+        for pending in left:
+            pending.worker = None
+        self._calls.clear()
+        self._frames.clear()
+        self._frame_calls, self._frame_seconds = 0, 0.0
         self._streams.clear()
         return left

@@ -41,4 +41,5 @@ class Sweeper:
         except Exception:
             _logger.exception("waiting requests could not be looked over")
         took = self._loop.time() - began
-        self._timer = self._loop.call_later(max(SWEEP, _PAUSE * took), self._sweep) if more else None
+        again = more and not self._stopped
+        self._timer = self._loop.call_later(max(SWEEP, _PAUSE * took), self._sweep) if again else None
