@@ -176,7 +176,10 @@ class Slot:
         return stuck
 
     def empty(self) -> list[Pending]:
-        """Take out all that its worker has not answered, oldest first. Only the first frame can have ended the worker."""
+        """Take out all that its worker has not answered, oldest first.
+
+        Only the first frame can have ended the worker.
+        """
         self.worker = None
         self._end_linger()
         left = []
