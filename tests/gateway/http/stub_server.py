@@ -89,6 +89,7 @@ class StubServer:
         self._state = ServerState()
         self.port = 0
         self.application = application
+        self._callers: list[Caller] = []
 
     async def until(self, condition: Callable[[StubServer], object]) -> None:
         """Let the loop go on until it is true of this server."""
@@ -116,6 +117,8 @@ class StubServer:
         try:
             yield self
         finally:
+            for caller in self._callers:
+                caller.abort()
             server.close()
             for connection in self._connections():
                 connection.transport.abort()
@@ -130,7 +133,8 @@ class StubServer:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         await self.until(lambda it: it.made > made)
-        return Caller(*await asyncio.open_connection(sock=sock))
+        self._callers.append(Caller(*await asyncio.open_connection(sock=sock)))
+        return self._callers[-1]
 
 
 class Caller:
@@ -158,6 +162,9 @@ class Caller:
             return await self._reader.read()
         except ConnectionResetError:
             return b""
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
 
     async def leave(self) -> None:
         self._writer.close()
