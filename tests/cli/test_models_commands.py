@@ -14,26 +14,17 @@ import pytest
 
 from conftest import Server, free_port, legion
 from legion.client import Client
+from probe_models import times
 
 pytestmark = pytest.mark.slow
 
-SOURCE = """
-    def init():
-        return "matrix"
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[row[0] * {factor}] for row in input_matrix.tolist()], ["v"]
-
-    def get_info():
-        return [{{"name": "a", "type": "number"}}], [{{"name": "v", "type": "number"}}]
-"""
 TOKEN = "a-token-for-tests"
 
 
 def case(value: float, answer: float) -> dict[str, Any]:
     """A golden case of one row."""
     request = {"dataframe_split": {"columns": ["a"], "data": [[value]]}}
-    return {"request": request, "response": {"predictions": [{"v": answer}]}}
+    return {"request": request, "response": {"predictions": [{"result": answer}]}}
 
 
 @pytest.fixture
@@ -54,7 +45,7 @@ def probe(tmp_path: Path, here: dict[str, str], gppi_folder: Callable[..., Path]
 
     def make(factor: int, *, golden: int | None = None) -> Path:
         cases = None if golden is None else [case(1.0, golden), case(2.0, 2.0 * golden)]
-        folder = gppi_folder(SOURCE.format(factor=factor), golden=cases)
+        folder = gppi_folder(times(factor), golden=cases)
         out = tmp_path / f"probe-{factor}-{golden}.zip"
         done = legion("pack", folder, "-o", out, "--version", f"{factor}.0.0-a", env=here, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -163,7 +154,7 @@ def test_a_model_whose_environment_is_not_here_is_registered_unchecked(
     gppi_folder: Callable[..., Path],
     run: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    folder = gppi_folder(SOURCE.format(factor=2), golden=[case(1.0, 2.0)])
+    folder = gppi_folder(times(2), golden=[case(1.0, 2.0)])
     (folder / "conda.yaml").write_text("dependencies:\n- python=3.9\n- pip:\n  - numpy==1.26.0\n")
     run("pack", folder, "-o", tmp_path / "older.zip")
     done = run("register", tmp_path / "older.zip", "--name", "older")

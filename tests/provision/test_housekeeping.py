@@ -15,16 +15,10 @@ import pytest
 from conftest import legion, wait_until
 from legion.disk.prune import entries
 from legion.disk.sizes import size_of
+from probe_models import SUM
 
 pytestmark = pytest.mark.slow
 
-SOURCE = """
-    def init():
-        return "matrix"
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[sum(row)] for row in input_matrix.tolist()]
-"""
 # Without the time that a gateway is given to take over what was delivered.
 PROVISIONER = """
 import sys
@@ -79,7 +73,7 @@ def started(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..
 
 @pytest.fixture
 def artifact(tmp_path: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]) -> Callable[[], Path]:
-    source = gppi_folder(SOURCE)
+    source = gppi_folder(SUM)
     out = tmp_path / "model.zip"
 
     def make() -> Path:

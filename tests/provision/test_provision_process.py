@@ -12,15 +12,9 @@ from typing import Any
 
 import pytest
 
+from probe_models import SUM
+
 pytestmark = pytest.mark.slow
-
-SOURCE = """
-    def init():
-        return "matrix"
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[sum(row)] for row in input_matrix.tolist()]
-"""
 
 
 def events(process: subprocess.Popen[bytes], count: int) -> list[dict[str, Any]]:
@@ -47,7 +41,7 @@ def send(process: subprocess.Popen[bytes], **request: Any) -> None:
 def test_it_brings_a_folder_and_refuses_what_is_none(
     provisioner: subprocess.Popen[bytes], gppi_folder: Callable[..., Path]
 ) -> None:
-    folder = gppi_folder(SOURCE)
+    folder = gppi_folder(SUM)
     send(provisioner, type="order", id=1, model=str(folder), env="local")
     found = events(provisioner, 1)[0]
     while found["type"] == "progress":
@@ -62,7 +56,7 @@ def test_it_brings_a_folder_and_refuses_what_is_none(
 def test_a_changed_folder_is_another_version(
     provisioner: subprocess.Popen[bytes], gppi_folder: Callable[..., Path]
 ) -> None:
-    folder = gppi_folder(SOURCE)
+    folder = gppi_folder(SUM)
     keys = []
     for number in range(3):
         send(provisioner, type="order", id=number, model=str(folder), env="local")
