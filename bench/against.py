@@ -144,10 +144,10 @@ def _measured(targets: dict[str, Target], connections: int, rounds: int) -> list
     this, other = samples.values()
     pairs = list(zip(this, other, strict=True))
     what = f"{connections} connection{'s' if connections > 1 else ''}"
-    found = [Measure(f"{what}, rate", ratio([(_rate(ours), _rate(theirs)) for ours, theirs in pairs]))]
+    measures = [Measure(f"{what}, rate", ratio([(_rate(ours), _rate(theirs)) for ours, theirs in pairs]))]
     if connections == 1:
-        found.append(Measure(f"{what}, p50", ratio([(theirs.p50, ours.p50) for ours, theirs in pairs])))
-    return found
+        measures.append(Measure(f"{what}, p50", ratio([(theirs.p50, ours.p50) for ours, theirs in pairs])))
+    return measures
 
 
 def _rate(sample: Sample) -> float:

@@ -35,7 +35,7 @@ def bodies(requests: Iterable[Pending]) -> list[bytes]:
     return [one.call.body for one in requests]
 
 
-def outcome(pending: Pending) -> type[BaseException] | None:
+def outcome(pending: Pending) -> type[BaseException | None] | None:
     """What it was refused with; None while it waits."""
     return type(pending.future.exception()) if pending.future.done() else None
 
