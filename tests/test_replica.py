@@ -394,7 +394,8 @@ class TestFrames:
         assert not one.lost.done()
         await turn()
         assert one.lost.done()
-        assert heard.replies == heard.pieces == []
+        assert not heard.replies
+        assert not heard.pieces
         assert f"worker {machine.process.pid} is ended, since it sent what no worker sends: " in caplog.text
         assert named in caplog.text
         await one.kill()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -52,7 +52,7 @@ class Model:
     def encode(self, value: Any) -> None:
         return None
 
-    def stream(self, body: bytes) -> Iterator[Any]:
+    def stream(self, body: bytes) -> Generator[Any, None, None]:
         yield from ()
 
 

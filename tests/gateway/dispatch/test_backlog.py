@@ -37,7 +37,8 @@ def bodies(requests: Iterable[Pending]) -> list[bytes]:
 
 def outcome(pending: Pending) -> type[BaseException | None] | None:
     """What it was refused with; None while it waits."""
-    return type(pending.future.exception()) if pending.future.done() else None
+    error = pending.future.exception() if pending.future.done() else None
+    return None if error is None else type(error)
 
 
 def pace(seconds: float = 1.0, timeout: float = 10.0) -> Pace:
