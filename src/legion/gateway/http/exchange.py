@@ -1,6 +1,6 @@
 """One prediction's way through the gateway: what its headers say, its place in the queue, its answer.
 
-Shared by the two ways in: the ASGI application (app.py) and the shorter one under it (direct.py).
+Shared by the two ways in: the ASGI application (app.py) and the shorter one under it (fast_path.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from legion.gateway.deployments.release import Release
 from legion.gateway.dispatch.pending import Crashed, Left, Pending, QueueFull, Receive, TooLate
 from legion.gateway.http import compression
 from legion.gateway.http.refusal import Refusal
+from legion.gateway.protocols.protocol import Protocol
 
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
@@ -57,7 +58,7 @@ class Exchange:
         "request_id",
     )
 
-    def __init__(self, headers: Headers, deployment: Deployment, protocol: int) -> None:
+    def __init__(self, headers: Headers, deployment: Deployment, protocol: Protocol) -> None:
         self.deployment = deployment
         self.protocol = protocol
         self.headers = headers
@@ -79,17 +80,18 @@ class Exchange:
                 self.request_id = value
             elif name == b"content-encoding" and value.lower() != b"identity":
                 self.encoding = value.decode("latin-1").lower()[:40]
-        if protocol == wire.OPEN_INFERENCE:
-            self._read_tensor_headers()
+        if protocol.binary_header is not None or protocol.compresses:
+            self._read_own_headers()
         if not self.request_id or len(self.request_id) > 128:
             self.request_id = b"%b-%x" % (_PREFIX, next(_count))
 
-    def _read_tensor_headers(self) -> None:
-        """Where a body's JSON ends and its binary data begins; whether the caller takes gzip."""
+    def _read_own_headers(self) -> None:
+        """Where a body's JSON ends and its binary data begins; whether the caller accepts gzip."""
+        protocol = self.protocol
         for name, value in self.headers:
-            if name == b"inference-header-content-length":
+            if name == protocol.binary_header:
                 self.content_type = f"{_BINARY};{name.decode()}={value.decode('latin-1')}"
-            elif name == b"accept-encoding":
+            elif name == b"accept-encoding" and protocol.compresses:
                 self.gzips = b"gzip" in value
 
     def check(self) -> None:
@@ -105,9 +107,8 @@ class Exchange:
         self.release = release = self.deployment.choose(self.headers)
         if release is None:
             raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment", 1)
-        self.pending = release.pool.submit(
-            wire.Call(self.protocol, body, self.content_type), receive, self.began + self.deployment.limits.timeout
-        )
+        call = wire.Call(self.protocol.codec, body, self.content_type)
+        self.pending = release.pool.submit(call, receive, self.began + self.deployment.limits.timeout)
         return self.pending
 
     def answer(self, settled: wire.Reply | BaseException) -> Answer | None:

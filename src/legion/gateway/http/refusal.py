@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from legion import wire
 from legion.gateway.dispatch.pending import Crashed, QueueFull, TooLate
 from legion.gateway.limits import Limits
+from legion.gateway.protocols.protocol import Protocol
 
-_CODES = {
-    400: "BAD_REQUEST",
-    404: "RESOURCE_DOES_NOT_EXIST",
-    408: "REQUEST_TIMEOUT",
-    413: "REQUEST_LIMIT_EXCEEDED",
-    415: "BAD_REQUEST",
-    429: "RESOURCE_EXHAUSTED",
-    503: "TEMPORARILY_UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 _JSON = (b"content-type", b"application/json")
 
 
@@ -47,11 +37,6 @@ class Refusal(Exception):
         """The headers that go with it."""
         return [_JSON] if self.retry_after is None else [_JSON, (b"retry-after", b"%d" % self.retry_after)]
 
-    def body(self, protocol: int) -> bytes:
+    def body(self, protocol: Protocol) -> bytes:
         """The error object of the protocol."""
-        if protocol == wire.LEGION:
-            return msgspec.json.encode({"message": self.message})
-        if protocol == wire.OPEN_INFERENCE:
-            return msgspec.json.encode({"error": self.message})
-        code = _CODES.get(self.status, "INTERNAL_ERROR")
-        return msgspec.json.encode({"error_code": code, "message": self.message, "stack_trace": ""})
+        return msgspec.json.encode(protocol.error(self.status, self.message))

@@ -16,9 +16,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from legion.gateway.deployments.deployment import Deployment
+from legion.gateway.management import document
 from legion.gateway.metrics import Metrics
 from legion.gateway.open_inference.endpoints import OpenInferenceEndpoints
-from legion.gateway.openapi import document
+from legion.gateway.protocols import mlflow
+from legion.gateway.protocols.table import PROTOCOLS
 
 Deployments = Callable[[], list[Deployment]]
 
@@ -44,9 +46,6 @@ SwaggerUIBundle({{url: "{document}", dom_id: "#swagger-ui", tryItOutEnabled: tru
 """
 
 
-_CODES = {404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
-
-
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
@@ -70,8 +69,7 @@ class Management:
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
             # What can be predicted was taken before it came here.
-            Route("/invocations", self.not_predicted, methods=["POST"]),
-            Route("/api/model/invoke", self.not_predicted, methods=["POST"]),
+            *(Route(one.path_alone, self.not_predicted, methods=["POST"]) for one in PROTOCOLS if one.path_alone),
         ]
         routes: list[BaseRoute] = [
             Route("/", lambda request: RedirectResponse("docs")),
@@ -164,7 +162,6 @@ class Management:
         message = error.detail
         if error.status_code == 404 and message == "Not Found":
             message = f"{request.url.path} is not served here; see /docs"
-        code = _CODES.get(error.status_code, "BAD_REQUEST")
-        response = _json({"error_code": code, "message": message, "stack_trace": ""}, error.status_code)
+        response = _json(mlflow.error(error.status_code, message), error.status_code)
         response.headers.update(error.headers or {})
         return response
