@@ -9,8 +9,9 @@ import itertools
 import secrets
 
 from legion import wire
+from legion.gateway.deployments.choice import Choice
 from legion.gateway.deployments.deployment import Deployment
-from legion.gateway.deployments.release import Release
+from legion.gateway.deployments.observers import Answered
 from legion.gateway.dispatch.pending import Crashed, Left, Pending, QueueFull, Receive, TooLate
 from legion.gateway.http import compression
 from legion.gateway.http.refusal import Refusal
@@ -21,6 +22,8 @@ Answer = tuple[int, Headers, bytes]
 
 _BINARY = "application/octet-stream"
 _JSON = (b"content-type", b"application/json")
+# Statuses that may pass, so that another try is worth it.
+_PASSING = (429, 503, 504)
 _RETRY = (b"retry-after", b"1")
 # Made ids are unique to this process and count up.
 _PREFIX = secrets.token_hex(6).encode()
@@ -46,6 +49,7 @@ class Exchange:
 
     __slots__ = (
         "began",
+        "choice",
         "content_type",
         "deployment",
         "encoding",
@@ -54,7 +58,6 @@ class Exchange:
         "length",
         "pending",
         "protocol",
-        "release",
         "request_id",
     )
 
@@ -63,7 +66,7 @@ class Exchange:
         self.protocol = protocol
         self.headers = headers
         self.began = deployment.now()
-        self.release: Release | None = None
+        self.choice: Choice | None = None
         self.pending: Pending | None = None
         self.content_type: str | None = None  # plain JSON
         self.encoding: str | None = None
@@ -104,48 +107,64 @@ class Exchange:
         limit = self.deployment.limits.max_body
         if len(body) > limit:
             raise too_large(limit)
-        self.release = release = self.deployment.choose(self.headers)
-        if release is None:
+        self.choice = choice = self.deployment.choose(self.headers)
+        if choice is None:
             raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment", 1)
         call = wire.Call(self.protocol.codec, body, self.content_type)
-        self.pending = release.pool.submit(call, receive, self.began + self.deployment.limits.timeout)
+        self.pending = choice.release.pool.submit(call, receive, self.began + self.deployment.limits.timeout)
         return self.pending
 
     def answer(self, settled: wire.Reply | BaseException) -> Answer | None:
         """Status, headers and body for a reply or for the reason that there is none; None if the caller left."""
-        deployment, release = self.deployment, self.release
-        meter = deployment.meter if release is None else release.meter
-        seconds = deployment.now() - self.began
+        reply = None
+        body = b""
         if isinstance(settled, wire.Reply):
-            meter.rows += settled.rows
-            status, body = settled.status, settled.body
-            headers = [_JSON, self._timing(settled)]
-            if status == 429:
-                headers.append(_RETRY)
-            if settled.content_type is not None:
-                headers[:1] = _content_headers(settled.content_type)
-            if self.gzips and (smaller := compression.deflated(body)) is not None:
-                body = smaller
-                headers.append((b"content-encoding", b"gzip"))
+            reply = settled
+            status, headers, body = self._replied(reply)
         elif isinstance(settled, Left):
-            meter.answer(499, seconds)
-            return None
+            status, headers = 499, []
         elif isinstance(settled, (Refusal, QueueFull, TooLate, Crashed)):
-            refusal = Refusal.of(settled, deployment.limits)
-            status, body, headers = refusal.status, refusal.body(self.protocol), refusal.headers
+            refusal = Refusal.of(settled, self.deployment.limits)
+            status, headers, body = refusal.status, refusal.headers, refusal.body(self.protocol)
         else:
             raise settled
-        meter.answer(status, seconds)
+        self._tell(status, reply)
+        if status == 499:
+            return None
         headers += (b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id)
-        if release is not None:
-            headers += release.headers
+        if self.choice is not None:
+            headers += self.choice.release.headers
         return status, headers, body
 
+    def _replied(self, reply: wire.Reply) -> Answer:
+        """What the worker replied."""
+        status, body = reply.status, reply.body
+        headers = [_JSON, self._timing(reply)]
+        if status in _PASSING:
+            headers.append(_RETRY)
+        if reply.content_type is not None:
+            headers[:1] = _content_headers(reply.content_type)
+        if self.gzips and (smaller := compression.deflated(body)) is not None:
+            body = smaller
+            headers.append((b"content-encoding", b"gzip"))
+        return status, headers, body
+
+    def _tell(self, status: int, reply: wire.Reply | None) -> None:
+        """Let the deployment's observers know of the answer."""
+        deployment = self.deployment
+        if not deployment.observers:
+            return
+        call = None if self.pending is None else self.pending.call
+        answered = Answered(self.request_id, status, deployment.now() - self.began, self.choice, call, reply)
+        for observe in deployment.observers:
+            observe(answered)
+
     def _timing(self, reply: wire.Reply) -> tuple[bytes, bytes]:
+        """The times in milliseconds; all but the first are those of the whole batch."""
         assert self.pending is not None
-        queued = (self.pending.sent - self.pending.arrived) * 1e3
-        worked = reply.decode_us / 1e3, reply.predict_us / 1e3, reply.encode_us / 1e3
         return b"server-timing", b"queue;dur=%.3f, decode;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % (
-            queued,
-            *worked,
+            (self.pending.sent - self.pending.arrived) * 1e3,
+            reply.decode_us * 1e-3,
+            reply.predict_us * 1e-3,
+            reply.encode_us * 1e-3,
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from legion.gateway.deployments.routes import Route
 from legion.gateway.dispatch.pending import Left, QueueFull
 from legion.gateway.http import sse
 from legion.gateway.http.app import Gateway
@@ -34,7 +35,7 @@ class FastPathProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._undecided: tuple[Any, Any] | None = None
+        self._undecided: tuple[Any, Any, Route] | None = None
         self._exchange: Exchange | None = None
         self._head_size = -1  # bytes of a head that is not complete yet, or -1
 
@@ -48,8 +49,9 @@ class FastPathProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         # Asked when the headers are there; whether the body is too shows when the read is parsed.
-        if self._undecided is None and self.gateway.routes.find(cycle.scope) is not None:
-            self._undecided = cycle, app
+        route = self.gateway.routes.find(cycle.scope) if self._undecided is None else None
+        if route is not None:
+            self._undecided = cycle, app, route
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -69,16 +71,14 @@ class FastPathProtocol(HttpToolsProtocol):
 
     def _decide(self) -> None:
         while self._undecided is not None:
-            cycle, app = self._undecided
+            cycle, app, route = self._undecided
             self._undecided = None
             if cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing():
                 super()._start_asgi_task(cycle, app)
             else:
-                self._predict(cycle, app)
+                self._predict(cycle, app, route)
 
-    def _predict(self, cycle: Any, app: Any) -> None:
-        route = self.gateway.routes.find(cycle.scope)
-        assert route is not None
+    def _predict(self, cycle: Any, app: Any, route: Route) -> None:
         exchange = Exchange(cycle.scope["headers"], *route)
         if exchange.encoding is not None:
             # Inflating takes its time.
@@ -105,11 +105,9 @@ class FastPathProtocol(HttpToolsProtocol):
         if answer is None or cycle.disconnected or self.transport.is_closing():
             return
         status, headers, body = answer
-        parts = [_STATUS_LINES[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"\r\n", body) if cycle.keep_alive else (b"connection: close\r\n\r\n", body)
-        self.transport.write(b"".join(parts))
+        lines = [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
+        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        self.transport.write(b"".join((_STATUS_LINES[status], b"\r\n".join(lines), body)))
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
