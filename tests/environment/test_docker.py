@@ -347,7 +347,8 @@ def test_a_worker_that_hangs_is_ended_with_its_container(
 
     async def hang() -> None:
         replica = await Replica.start(found.plan, found.python)
-        replica.post([wire.Call(wire.MLFLOW, b'{"inputs": [[99.0]]}')], answers.append)
+        replica.on_replies = answers.append
+        replica.post([wire.Call(wire.MLFLOW, b'{"inputs": [[99.0]]}')])
         await asyncio.sleep(1)
         assert len(running()) == 1
         await replica.kill()

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from legion.gateway.deployments.declaration import Declaration
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.fleet import Fleet
 from legion.gateway.deployments.provisioner import Provisioner
+from legion.gateway.deployments.provisioner_process import ProvisionerProcess
 from legion.gateway.deployments.routes import Routes
 from legion.gateway.deployments.saved_deployments import SavedDeployments
 from legion.gateway.deployments.variant import Kept
@@ -104,7 +106,7 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     saved = None if setting.state is None else SavedDeployments(setting.state / "deployments")
     routes = Routes()
     gateway = Gateway(routes)
-    fleet = Fleet(routes, Provisioner(setting.cache), setting.say, saved)
+    fleet = Fleet(routes, Provisioner(partial(ProvisionerProcess.start, setting.cache)), setting.say, saved)
     admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
     gateway.control = Management(lambda: list(fleet.deployments.values()), admin).app()
     server = _server(gateway)

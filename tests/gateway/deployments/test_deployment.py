@@ -11,6 +11,8 @@ from legion.gateway.deployments.choice import Choice
 from legion.gateway.deployments.declaration import Declaration, VariantDeclaration, Workers
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.observers import Answered
+from legion.gateway.deployments.runtime import REAL
+from legion.gateway.deployments.turns import Turns
 from legion.gateway.deployments.variant import Settings
 from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
@@ -23,7 +25,7 @@ def declaration(**weights: float) -> Declaration:
 
 async def deployed(**weights: float) -> Deployment:
     """A deployment whose variants have no release yet."""
-    settings = Settings("wine", Workers(), Limits(), asyncio.Semaphore(), print, print, print)
+    settings = Settings("wine", Workers(), Limits(), Turns(), REAL, print, print, print)
     return Deployment(declaration(**weights), settings, {})
 
 

@@ -25,13 +25,13 @@ class Deployment:
         self.meter = Meter()
         self.now = asyncio.get_running_loop().time
         self.variants = [Variant(one, settings, kept.get(one.name, Kept())) for one in declaration.variants]
-        self._prepare()
+        self._prepare(settings)
 
-    def _prepare(self) -> None:
+    def _prepare(self, settings: Settings) -> None:
         """What every request needs of the declaration."""
         declared = self.declaration.variants
         self._only = self.variants[0] if len(self.variants) == 1 else None
-        self._choose = by_weight([one.weight for one in declared], self.declaration.sticky)
+        self._choose = by_weight([one.weight for one in declared], self.declaration.sticky, settings.runtime.random)
         self.observers: tuple[Observer, ...] = (counting(self.meter),)
 
     def redeclare(self, declaration: Declaration, settings: Settings) -> list[Variant]:
@@ -49,7 +49,7 @@ class Deployment:
             if resized:
                 variant.resize()
             self.variants.append(variant)
-        self._prepare()
+        self._prepare(settings)
         return list(before.values())
 
     def choose(self, headers: Headers) -> Choice | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -18,7 +17,9 @@ from legion.disk.cache import Hold
 from legion.errors import LegionError, OutsideError, RefusedError, UsageError
 from legion.gateway.deployments.declaration import VariantDeclaration, Workers
 from legion.gateway.deployments.release import Release, holds_of, named
+from legion.gateway.deployments.runtime import Runtime
 from legion.gateway.deployments.standby import Standby
+from legion.gateway.deployments.turns import Turns
 from legion.gateway.limits import Limits
 from legion.provisioning_messages import Delivery, Event, Failure, Reach, Registered
 
@@ -26,6 +27,10 @@ _logger = logging.getLogger("legion.gateway")
 
 # The errors that a failure's kind stands for.
 _ERRORS: dict[str, type[LegionError]] = {"usage": UsageError, "refused": RefusedError, "outside": OutsideError}
+
+
+# What could not be started for a reason outside of it (no more files, no memory) is tried again after so many seconds.
+_RETRY = (10.0, 30.0, 60.0, 300.0)
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -47,12 +52,13 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the deployment says for all its variants. `turn` bounds how many models start at once."""
+    """What the deployment says for all its variants; what it calls never raises."""
 
     deployment: str
     workers: Workers
     limits: Limits
-    turn: asyncio.Semaphore
+    turns: Turns
+    runtime: Runtime
     say: Callable[[str], None]
     changed: Callable[[Variant], None]
     mark: Callable[[Registered, str | None], None]
@@ -78,6 +84,8 @@ class Variant:
         self._remember(kept.previous)
         self._pinned_from = kept.pinned_from
         self._installing: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._again: asyncio.TimerHandle | None = None
 
     @property
     def serving(self) -> Release | None:
@@ -146,6 +154,7 @@ class Variant:
         self._pinned_from = None if serving is None else serving.delivery.key
         if self.standby.has(before, self.settings.workers.replicas):
             # Whatever is being started has been overtaken by this.
+            self._give_up_retry()
             if self._installing is not None:
                 self._installing.cancel()
             self._switch(self.standby.take())
@@ -166,15 +175,17 @@ class Variant:
 
     async def stop(self) -> None:
         """Answer what was taken in, then end every worker."""
+        self._give_up_retry()
         if self._installing is not None:
             self._installing.cancel()
             await asyncio.gather(self._installing, return_exceptions=True)
         if self.release is not None:
-            await self.release.end()
+            self.standby.let_go(self.release)
         await self.standby.stop()
         self._remember(None)
 
     def _install(self, delivery: Delivery) -> None:
+        self._give_up_retry()
         self._installing = asyncio.get_running_loop().create_task(self._start(delivery, self._installing))
 
     async def _start(self, delivery: Delivery, overtaken: asyncio.Task[None] | None) -> None:
@@ -191,21 +202,40 @@ class Variant:
             return
         self.starting = f"starting {named(delivery)}"
         served_as = settings.deployment
-        release = Release(delivery, served_as=served_as, replicas=replicas, limits=settings.limits)
+        release = Release(delivery, settings.runtime, served_as=served_as, replicas=replicas, limits=settings.limits)
         if self.release is None:
             # Requests may come already; they wait until it is warm.
             self.release = release
         try:
-            async with settings.turn:
-                await release.pool.start()
-        except LegionError as error:
+            await settings.turns.run(release.pool.start())
+        except Exception as error:
             self._give_up(release)
-            self._refuse(error, delivery)
+            self._refuse(self._named(error, delivery), delivery)
+            if not isinstance(error, RefusedError):
+                self._retry_later(delivery)
         except BaseException:
             self._give_up(release)
             raise
         else:
             self._switch(release)
+
+    def _named(self, error: Exception, delivery: Delivery) -> LegionError:
+        """What went wrong in a start, as an error of our own."""
+        if isinstance(error, LegionError):
+            return error
+        _logger.error("%s: %s could not be started", self._whole_name, named(delivery), exc_info=error)
+        return OutsideError(f"{named(delivery)} could not be started: {type(error).__name__}: {error}")
+
+    def _retry_later(self, delivery: Delivery) -> None:
+        """Start it again after a while, unless something else is asked for by then."""
+        delay = _RETRY[min(self._failures, len(_RETRY) - 1)]
+        self._failures += 1
+        self._again = asyncio.get_running_loop().call_later(delay, self._install, delivery)
+
+    def _give_up_retry(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     @property
     def _whole_name(self) -> str:
@@ -229,7 +259,7 @@ class Variant:
     def _refuse(self, error: LegionError, version: Failure | Delivery) -> None:
         self.starting = None
         self.swaps["refused"] += 1
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = self.settings.runtime.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         self.refused = Refused(str(error), at, version.key, version.digest, version.registered)
         stays = "" if self.serving is None else f"; {self.serving} goes on answering"
         _logger.error("%s: %s%s", self._whole_name, error, stays)
@@ -256,6 +286,7 @@ class Variant:
         self._settled()
 
     def _settled(self) -> None:
+        self._failures = 0
         self.starting = self.refused = None
         if not self.first.done():
             self.first.set_result(None)

@@ -1,0 +1,73 @@
+"""The provisioner as a process: orders in, events out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SOURCE = """
+    def init():
+        return "matrix"
+
+    def predict_on_matrix(input_matrix, provided_columns_names=None):
+        return [[sum(row)] for row in input_matrix.tolist()]
+"""
+
+
+def events(process, count):
+    return [json.loads(process.stdout.readline()) for _ in range(count)]
+
+
+@pytest.fixture
+def provisioner(tmp_path, environment):
+    command = [sys.executable, "-m", "legion.provision", str(tmp_path / "cache")]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+    )
+    yield process
+    process.stdin.close()
+    process.wait(10)
+
+
+def send(process, **request):
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    process.stdin.flush()
+
+
+def test_it_brings_a_folder_and_refuses_what_is_none(provisioner, gppi_folder):
+    folder = gppi_folder(SOURCE)
+    send(provisioner, type="order", id=1, model=str(folder), env="local")
+    found = events(provisioner, 1)[0]
+    while found["type"] == "progress":
+        found = events(provisioner, 1)[0]
+    assert (found["type"], found["id"], found["plan"]["name"]) == ("delivery", 1, "probe")
+    assert Path(found["python"]).exists()
+    send(provisioner, type="order", id=2, model="/nowhere", env="local")
+    failure = events(provisioner, 1)[0]
+    assert (failure["type"], failure["id"], failure["kind"]) == ("failure", 2, "usage")
+
+
+def test_a_changed_folder_is_another_version(provisioner, gppi_folder):
+    folder = gppi_folder(SOURCE)
+    keys = []
+    for number in range(3):
+        send(provisioner, type="order", id=number, model=str(folder), env="local")
+        found = events(provisioner, 1)[0]
+        while found["type"] == "progress":
+            found = events(provisioner, 1)[0]
+        keys.append(found["key"])
+        if number == 1:
+            os.utime(folder / "entrypoint.py", (10**9 * 3, 10**9 * 3))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_it_ends_with_its_input(provisioner):
+    provisioner.stdin.close()
+    provisioner.wait(10)
