@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.metrics import Metrics
 from legion.gateway.supervision import BACKOFF, supervise
 
@@ -39,7 +40,7 @@ def run(coroutine):
 
 def failures(task):
     line = f'legion_task_failures_total{{task="{task}"}} '
-    found = [one for one in Metrics(lambda: ()).render().decode().splitlines() if one.startswith(line)]
+    found = [one for one in Metrics(lambda: (), MemoryBudget(1)).render().decode().splitlines() if one.startswith(line)]
     return float(found[0].removeprefix(line)) if found else None
 
 

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from legion.gateway import supervision
+from legion.gateway.memory_budget import MemoryBudget
 
 # Seconds; the last bucket is everything above.
 _LATENCIES = (
@@ -94,8 +95,9 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class _Collector(Collector):
-    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(self, readings: Callable[[], Iterable[Reading]], budget: MemoryBudget) -> None:
         self._readings = readings
+        self._budget = budget
 
     def collect(self) -> Iterator[Metric]:
         labels = ["model", "variant", "version"]
@@ -132,15 +134,18 @@ class _Collector(Collector):
         )
         for task, count in sorted(supervision.failures.items()):
             failures.add_metric([task], count)
+        held, limit = self._budget.held, self._budget.limit
+        yield GaugeMetricFamily("legion_held_bytes", "Bytes of requests and answers that are held now.", held)
+        yield GaugeMetricFamily("legion_held_bytes_limit", "Above it, requests are refused with 503.", limit)
         yield from (failures, requests, latency, batches, rows, restarts, hangs, waiting, workers, swaps)
 
 
 class Metrics:
-    """Renders /metrics from the readings that the function gives."""
+    """Renders /metrics from the readings that the function gives and the memory budget."""
 
-    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(self, readings: Callable[[], Iterable[Reading]], budget: MemoryBudget) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(readings))
+        self._registry.register(_Collector(readings, budget))
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -29,13 +29,18 @@ from legion.gateway.deployments.saved_deployments import SavedDeployments
 from legion.gateway.deployments.variant import Kept
 from legion.gateway.http.app import Gateway
 from legion.gateway.http.fast_path import protocol_for
+from legion.gateway.limits import Limits
+from legion.gateway.machine_memory import machine_memory
 from legion.gateway.management.admin import Admin
 from legion.gateway.management.endpoints import Management
+from legion.gateway.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
     from legion.gateway.open_inference.grpc_service import GrpcService
 
 _DRAIN = 25
+# Of the memory that there is, so much (one part of four) is for requests and answers.
+_SHARE = 4
 
 OnReady = Callable[[list[Deployment], float], None]
 
@@ -62,22 +67,25 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Grpc(msgspec.Struct, frozen=True):
-    """Where gRPC is listened for; a message has at most `max_body` bytes."""
+    """Where gRPC is listened for; a message has at most `max_body` bytes, and `timeout` seconds to arrive."""
 
     host: str
     port: int
     max_body: int
+    timeout: float = Limits().timeout
 
 
 class Setting(msgspec.Struct, frozen=True):
     """How a gateway is to be: `cache` for what is fetched; with `state` and `token` it keeps deployments and has an
-    admin API; with `grpc` it speaks the Open Inference Protocol there as well. `say` takes a line for people."""
+    admin API; with `grpc` it speaks the Open Inference Protocol there as well. `say` takes a line for people.
+    Requests and answers take at most `memory` bytes, by default a quarter of what this process may use."""
 
     cache: Path
     say: Callable[[str], None]
     state: Path | None = None
     token: str | None = None
     grpc: Grpc | None = None
+    memory: int | None = None
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -105,10 +113,11 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     began = loop.time()
     saved = None if setting.state is None else SavedDeployments(setting.state / "deployments")
     routes = Routes()
-    gateway = Gateway(routes)
+    budget = MemoryBudget(machine_memory() // _SHARE if setting.memory is None else setting.memory)
+    gateway = Gateway(routes, budget)
     fleet = Fleet(routes, Provisioner(partial(ProvisionerProcess.start, setting.cache)), setting.say, saved)
     admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
-    gateway.control = Management(lambda: list(fleet.deployments.values()), admin).app()
+    gateway.control = Management(lambda: list(fleet.deployments.values()), budget, admin).app()
     server = _server(gateway)
     face = None if setting.grpc is None else _grpc_service(gateway, setting.grpc)
     stopped = asyncio.Event()
@@ -156,7 +165,7 @@ def load_grpc() -> type[GrpcService]:
 
 
 def _grpc_service(gateway: Gateway, grpc: Grpc) -> GrpcService:
-    return load_grpc()(gateway, grpc.host, grpc.port, grpc.max_body)
+    return load_grpc()(gateway, grpc.host, grpc.port, grpc.max_body, grpc.timeout)
 
 
 def _server(gateway: Gateway) -> _Server:

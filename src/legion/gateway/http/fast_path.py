@@ -14,7 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from legion.gateway.deployments.routes import Route
-from legion.gateway.dispatch.pending import Left, QueueFull
+from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http import sse
 from legion.gateway.http.app import Gateway
 from legion.gateway.http.exchange import Exchange
@@ -37,6 +37,8 @@ class FastPathProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._undecided: tuple[Any, Any, Route] | None = None
         self._exchange: Exchange | None = None
+        # Whose answer the connection has not taken yet; none follows it until it has.
+        self._unread: Exchange | None = None
         self._head_size = -1  # bytes of a head that is not complete yet, or -1
 
     def on_message_begin(self) -> None:
@@ -79,14 +81,16 @@ class FastPathProtocol(HttpToolsProtocol):
                 self._predict(cycle, app, route)
 
     def _predict(self, cycle: Any, app: Any, route: Route) -> None:
-        exchange = Exchange(cycle.scope["headers"], *route)
-        if exchange.encoding is not None:
-            # Inflating takes its time.
+        exchange = Exchange(cycle.scope["headers"], route, self.gateway.budget)
+        if exchange.encoding is not None or self.flow.write_paused:
+            # Inflating takes its time; so does a caller that has not read the answers before.
             super()._start_asgi_task(cycle, app)
             return
+        body = bytes(cycle.body)
+        cycle.body.clear()
         try:
-            pending = exchange.submit(bytes(cycle.body), None)
-        except (Refusal, QueueFull) as reason:
+            pending = exchange.submit(body, None)
+        except (Refusal, Unanswered) as reason:
             self._answer(cycle, exchange, reason)
         else:
             self._exchange = exchange
@@ -103,20 +107,36 @@ class FastPathProtocol(HttpToolsProtocol):
     def _answer(self, cycle: Any, exchange: Exchange, settled: Reply | BaseException) -> None:
         answer = exchange.answer(settled)
         if answer is None or cycle.disconnected or self.transport.is_closing():
+            exchange.close()
             return
         status, headers, body = answer
         lines = [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
         lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
         self.transport.write(b"".join((_STATUS_LINES[status], b"\r\n".join(lines), body)))
+        if self.flow.write_paused:
+            self._unread = exchange
+        else:
+            exchange.close()
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._close_unread()
+
+    def _close_unread(self) -> None:
+        """The last answer has been taken, or nobody will."""
+        if self._unread is not None:
+            self._unread.close()
+            self._unread = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         # A connection that was reset would else be kept until its idle time is over.
         self._unset_keepalive_if_required()
+        self._close_unread()
         if self._exchange is not None and self._exchange.pending is not None:
             self._exchange.pending.fail(Left())
 

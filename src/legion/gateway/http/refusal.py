@@ -9,16 +9,18 @@ from legion.gateway.limits import Limits
 from legion.gateway.protocols.protocol import Protocol
 
 _JSON = (b"content-type", b"application/json")
+# Statuses that may pass: another try is worth it, and always told when.
+PASSING = frozenset({429, 503, 504})
 
 
 class Refusal(Exception):
-    """A status and a sentence; `retry_after` in seconds where trying again helps."""
+    """A status and a sentence; `retry_after` in seconds where trying again helps, which is 1 if not given."""
 
     def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.retry_after = retry_after
+        self.retry_after = 1 if retry_after is None and status in PASSING else retry_after
 
     @classmethod
     def of(cls, error: Exception, limits: Limits) -> Refusal:
@@ -40,3 +42,13 @@ class Refusal(Exception):
     def body(self, protocol: Protocol) -> bytes:
         """The error object of the protocol."""
         return msgspec.json.encode(protocol.error(self.status, self.message))
+
+
+def too_large(limit: int) -> Refusal:
+    """A body has more than `limit` bytes."""
+    return Refusal(413, f"the body is over the limit of {limit} bytes; send fewer rows at a time")
+
+
+def no_room() -> Refusal:
+    """The memory budget is used up for now."""
+    return Refusal(503, "the server holds as many requests as its memory allows; try again in a moment")

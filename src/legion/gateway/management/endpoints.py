@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.management import document
+from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.metrics import Metrics
 from legion.gateway.open_inference.endpoints import OpenInferenceEndpoints
 from legion.gateway.protocols import mlflow
@@ -53,10 +54,10 @@ def _json(value: Any, status: int = 200) -> Response:
 class Management:
     """The control routes over the deployments that the function gives; `admin` is mounted at /admin."""
 
-    def __init__(self, deployments: Deployments, admin: ASGIApp | None = None) -> None:
+    def __init__(self, deployments: Deployments, budget: MemoryBudget, admin: ASGIApp | None = None) -> None:
         self._deployments = deployments
         self._admin = [] if admin is None else [Mount("/admin", app=admin)]
-        self._metrics = Metrics(lambda: (reading for one in deployments() for reading in one.readings()))
+        self._metrics = Metrics(lambda: (reading for one in deployments() for reading in one.readings()), budget)
 
     def app(self) -> Starlette:
         """The ASGI application."""
