@@ -23,7 +23,7 @@ def test_each_is_examined_once_a_second_and_none_that_has_ended():
         connections = Connections()
         all_of_them = [Connection() for _ in range(1000)]
         for connection in all_of_them:
-            connections.add(connection)
+            assert connections.add(connection, 0.0)
             # Whichever comes first ends all others.
             connection.then = lambda it=connection: [connections.discard(one) for one in all_of_them if one is not it]
         assert connections.meter.open == 1000
