@@ -90,11 +90,6 @@ def test_what_cannot_be_read_is_answered_after_what_came_before_it():
             caller = await server.connect()
             caller.send(request(b"a") + request(b"bb") + b"\x16\x03\x01 this is no HTTP\r\n\r\n")
             await server.until(lambda it: it.application.scopes)
-            received = server.received
-            caller.send(bytes(1_000_000))
-            for _ in range(5):
-                await server.connect()
-            assert server.received == received
             server.application.go.set()
             assert [(await caller.answer()).body for _ in range(2)] == [b"1", b"2"]
             assert (await caller.answer()).status == 400
@@ -510,15 +505,72 @@ def test_an_answer_that_is_taken_slowly_is_waited_for():
 # Ending
 
 
-def test_a_connection_that_would_take_a_spare_descriptor_is_refused():
+def test_where_there_is_no_room_a_caller_is_told_when_to_come_back():
     async def scenario():
-        async with serving(first_spare=0) as server:
-            caller = await server.connect()
-            answer = await caller.answer()
+        async with serving(most=1) as server:
+            server.application.go.clear()
+            served = await server.connect()
+            served.send(request(b"abc"))
+            await server.until(lambda it: it.application.bodies)
+            refused = await server.connect()
+            answer = await refused.answer()
             assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
-            assert await caller.rest() == b""
-            await server.until(lambda it: it.connections.meter.open == 0)
+            assert await refused.rest() == b""
+            assert server.connections.meter.open == 1
             assert server.connections.meter.ended == {"capacity": 1}
+            server.application.go.set()
+            assert (await served.answer()).body == b"3"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "told"),
+    [
+        (0, b"", b""),
+        (0, b"POST / HTTP/1.1\r\nX: a", b"HTTP/1.1 503 Service Unavailable\r\n"),
+        (1, b"", b""),
+        (1, b"POST / HTTP/1.1\r\nX: a", b"HTTP/1.1 503 Service Unavailable\r\n"),
+    ],
+)
+def test_who_keeps_silent_makes_way_for_another(before, said, told):
+    async def scenario():
+        async with serving(most=2) as server:
+            server.application.go.clear()
+            served, silent = await server.connect(), await server.connect()
+            server.application.go.set()
+            for _ in range(before):
+                silent.send(request(b"a"))
+                assert (await silent.answer()).status == 200
+            server.application.go.clear()
+            served.send(request(b"abc"))
+            silent.send(said)
+            await server.until(lambda it: it.received == len(request(b"abc") + request(b"a") * before + said))
+            if before:
+                server.look(asyncio.get_running_loop().time() - 3)
+            else:
+                await asyncio.sleep(0.06)
+            newcomer = await server.connect()
+            assert (await silent.rest()).partition(b"date")[0].startswith(told)
+            server.application.go.set()
+            newcomer.send(request(b"ab"))
+            assert [(await one.answer()).body for one in (served, newcomer)] == [b"3", b"2"]
+
+    run(scenario())
+
+
+def test_who_has_only_just_come_does_not_make_way():
+    async def scenario():
+        async with serving(most=1) as server:
+            first, second = await server.connect(), await server.connect()
+            assert (await second.answer()).status == 503
+            first.send(request(b"abc"))
+            assert (await first.answer()).body == b"3"
+            # Between two requests, and not for long.
+            third = await server.connect()
+            assert (await third.answer()).status == 503
+            first.send(request(b"ab"))
+            assert (await first.answer()).body == b"2"
 
     run(scenario())
 
@@ -567,6 +619,31 @@ def test_while_draining_every_answer_ends_its_connection():
                 assert await one.rest() == b""
 
     run(scenario())
+
+
+def test_who_leaves_with_more_than_one_request_is_known_to_have_left(caplog):
+    caplog.set_level(logging.INFO)
+    left = []
+
+    async def application(scope, receive, send):
+        while (message := await receive())["type"] != "http.disconnect":
+            left.append(message)
+        left.append(None)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def scenario():
+        async with serving(application=application) as server:
+            caller = await server.connect()
+            caller.send(request(b"a") + request(b"b"))
+            await server.until(lambda it: left)
+            await caller.leave()
+            await server.until(lambda it: left[1:])
+            assert left[1] is None
+            await server.connect()
+
+    run(scenario())
+    assert not caplog.records
 
 
 def test_a_caller_who_leaves_is_no_error_of_the_application(caplog):
