@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 
 from legion.gateway.deployments.declaration import Declaration, VariantDeclaration
@@ -32,10 +33,23 @@ def test_what_is_written_is_read(tmp_path):
     assert saved.read() == [entry("b")]
 
 
-def test_a_damaged_entry_is_said_and_harms_no_other(tmp_path, caplog):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"\xff",
+        b"[]",
+        b'{"declaration": {"name": "b", "variants": []}}',
+        msgspec.json.encode(entry("another")),
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_a_damaged_entry_is_said_and_harms_no_other(tmp_path, caplog, content):
     saved = SavedDeployments(tmp_path)
     saved.write(entry("a"))
-    (tmp_path / "b.json").write_text("{")
+    (tmp_path / "b.json").write_bytes(content)
     assert saved.read() == [entry("a")]
     assert "b.json" in caplog.text
 
