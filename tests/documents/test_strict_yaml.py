@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ TRAPS = {
 
 
 @pytest.mark.parametrize(("text", "place"), TRAPS.values(), ids=TRAPS)
-def test_traps(text, place):
+def test_traps(text: Any, place: Any) -> None:
     start = time.monotonic()
     _, faults = read(text.encode())
     assert place in [fault.path for fault in faults]
@@ -61,11 +62,11 @@ def test_traps_of_the_grammar_without_libyaml(trap, monkeypatch):
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfea", b"\xc3\x28", "a: ü".encode("utf-16")])
-def test_only_utf8(text):
+def test_only_utf8(text: bytes) -> None:
     assert read(text)[0] is None
 
 
-def test_scalars_are_text():
+def test_scalars_are_text() -> None:
     tree, faults = read(b"{a: 1.0, b: no, c: 1:30, d: 0o17, e: 2001-01-01, f: .inf, g: 'x', h: 1_000}")
     assert not faults
     assert tree == {

@@ -40,10 +40,11 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _run_once(self) -> None:
         """One turn: what is ready, or else what is next in time."""
-        ready, timers = self._ready, self._scheduled
+        # asyncio's own attributes, of which the stubs say nothing.
+        ready, timers, stopping = (getattr(self, f"_{name}") for name in ("ready", "scheduled", "stopping"))
         while timers and timers[0]._cancelled:
             heapq.heappop(timers)._scheduled = False
-        if not ready and not self._stopping:
+        if not ready and not stopping:
             if not timers:
                 raise Stuck("nothing is left to do, and something is still awaited")
             self.now = max(self.now, timers[0]._when)

@@ -189,7 +189,7 @@ def test_no_shortcut_where_the_golden_answers_are_others(sklearn_plan: Callable[
         report(sklearn_plan(model, NUMBERS, {"predictions": [1.0, 2.0, 3.0, 4.0]}))
 
 
-class NamesOnly(LinearRegression):
+class NamesOnly(LinearRegression):  # type: ignore[misc]
     """Answers otherwise when it is given no DataFrame."""
 
     def predict(self, X: Any) -> Any:

@@ -69,21 +69,25 @@ class _Following:
         if self._out_of_reach is not None:
             self._reach(None)
         key = self._order.model if version is None else f"{version.name}/{version.version}/{version.made_at}"
-        if key == self._failed:
-            if time.monotonic() < self._retry_at:
-                return
-        elif key == self._known and self._failed is None:
-            if not self._answered:
-                self._reach(None)
+        if not self._is_due(key):
             return
-        else:
-            # Should it be the one that is known, it is brought once more: what failed is no longer wanted.
-            self._failed, self._wait = None, _RETRY[0]
         if self._bring(reference, version, key):
             self._known, self._failed = key, None
         else:
             self._failed, self._retry_at = key, time.monotonic() + self._wait
             self._wait = min(self._wait * 2, _RETRY[1])
+
+    def _is_due(self, key: str) -> bool:
+        """Whether this version is to be brought now."""
+        if key == self._failed:
+            return time.monotonic() >= self._retry_at
+        if key == self._known and self._failed is None:
+            if not self._answered:
+                self._reach(None)
+            return False
+        # Should it be the one that is known, it is brought once more: what failed is no longer wanted.
+        self._failed, self._wait = None, _RETRY[0]
+        return True
 
     def _bring(self, reference: Reference, version: store.RegisteredVersion | None, key: str) -> bool:
         """Whether this version needs no further look: it was delivered, or refused for good."""

@@ -31,7 +31,7 @@ def faults(text: bytes) -> dict[str, str]:
     return {fault.path: fault.message for fault in caught.value.faults}
 
 
-def test_every_field_is_read():
+def test_every_field_is_read() -> None:
     assert declaration.read_yaml(WHOLE, "wine.yaml") == Declaration(
         name="wine",
         variants=(
@@ -45,7 +45,7 @@ def test_every_field_is_read():
     )
 
 
-def test_one_model_is_enough():
+def test_one_model_is_enough() -> None:
     read = declaration.read_yaml(b"name: wine\nmodel: models:/wine@champion\n", "wine.yaml")
     assert read == Declaration("wine", (VariantDeclaration("champion", "models:/wine@champion"),), follow=2.0)
     assert declaration.read_yaml(b"name: wine\nmodel: models:/wine/3\n", "wine.yaml").follow is None
@@ -54,7 +54,7 @@ def test_one_model_is_enough():
     assert declaration.read_yaml(text, "wine.yaml").follow is None
 
 
-def test_json_and_yaml_mean_the_same():
+def test_json_and_yaml_mean_the_same() -> None:
     tree = {
         "model": "models:/wine@champion",
         "limits": {"max_body": 1024, "timeout": 2},
@@ -69,7 +69,7 @@ def test_json_and_yaml_mean_the_same():
     assert declaration.read_yaml(text, "wine.yaml") == read
 
 
-def test_all_faults_come_at_once():
+def test_all_faults_come_at_once() -> None:
     found = faults(
         b"""
 name: a b
@@ -124,7 +124,7 @@ nmae: x
         (b"model: a.zip\n", "name"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(text, path):
+def test_what_cannot_be_meant_is_refused(text: bytes, path: str | None) -> None:
     if path is None:
         # A path may be called anything; it is never given to a shell.
         assert declaration.read_yaml(text, "wine.yaml").variants[0].model == "$(touch x)://y"
@@ -133,7 +133,7 @@ def test_what_cannot_be_meant_is_refused(text, path):
 
 
 @pytest.mark.parametrize("weights", [(50, 49), (100, 1), (-1, 101), (0, 0)])
-def test_weights_sum_to_100(weights):
+def test_weights_sum_to_100(weights: tuple[int, ...]) -> None:
     variants = [
         {"name": f"v{place}", "model": "models:/wine/1", "weight": weight} for place, weight in enumerate(weights)
     ]
@@ -141,18 +141,18 @@ def test_weights_sum_to_100(weights):
         declaration.read_json(json.dumps({"variants": variants}).encode(), "wine", "wine")
 
 
-def test_the_name_in_the_body_is_the_path_s():
+def test_the_name_in_the_body_is_the_path_s() -> None:
     with pytest.raises(DeclarationError, match="'other'"):
         declaration.read_json(b'{"name": "other", "model": "models:/wine/1"}', "wine", "wine")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
-def test_a_body_that_is_no_mapping_is_refused(body):
+def test_a_body_that_is_no_mapping_is_refused(body: bytes) -> None:
     with pytest.raises(DeclarationError):
         declaration.read_json(body, "wine", "wine")
 
 
-def test_a_declaration_survives_json():
+def test_a_declaration_survives_json() -> None:
     read = declaration.read_yaml(WHOLE, "wine.yaml")
     assert msgspec.json.decode(msgspec.json.encode(read), type=Declaration) == read
 
