@@ -25,11 +25,9 @@ def events(process: subprocess.Popen[bytes], count: int) -> list[dict[str, Any]]
 @pytest.fixture
 def provisioner(tmp_path: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "legion.provision", str(tmp_path / "cache")]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
-    )
-    yield process
-    process.communicate(timeout=10)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, start_new_session=True) as process:
+        yield process
 
 
 def send(process: subprocess.Popen[bytes], **request: Any) -> None:
