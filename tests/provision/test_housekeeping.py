@@ -48,7 +48,7 @@ class Provisioner:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        while (event := json.loads(self.process.stdout.readline()))["type"] == "progress":
+        while (event := json.loads(self.process.stdout.readline()))["type"] in ("bringing", "progress"):
             pass
         assert event["type"] == "delivery", event
         return Path(event["plan"]["folder"])

@@ -20,7 +20,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from legion import replica, wire
-from legion.artifact.plan import read_mlmodel
+from legion.artifact.mlmodel import read_mlmodel
 from legion.errors import VerificationError
 from legion.worker.proof import same
 
@@ -159,7 +159,8 @@ def sklearn_plan(tmp_path: Path) -> Callable[..., wire.Plan]:
         folder = tmp_path / "model"
         signature = infer_signature(X, model.predict(X))
         mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=[], **options)
-        flavors, fields = read_mlmodel(folder)
+        mlmodel = read_mlmodel(folder)
+        flavors, fields = mlmodel.flavors, mlmodel.signature
         plan = wire.Plan("probe", "1", str(folder), "pyfunc", signature=fields, flavors=flavors, reference=True)
         request = {"dataframe_split": {"columns": list(X), "data": X[:4].to_numpy().tolist()}}
         _, replies = replica.ask(plan, PYTHON, [wire.Call(wire.MLFLOW, json.dumps(request).encode())])

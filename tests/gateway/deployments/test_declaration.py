@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -154,3 +156,57 @@ def test_a_body_that_is_no_mapping_is_refused(body: bytes) -> None:
 def test_a_declaration_survives_json() -> None:
     read = declaration.read_yaml(WHOLE, "wine.yaml")
     assert msgspec.json.decode(msgspec.json.encode(read), type=Declaration) == read
+
+
+MIB_OF = {
+    "variants": json.dumps({"variants": [{"name": f"v{n}", "model": "models:/wine/1"} for n in range(20_000)]}),
+    "variants that are nothing": '{"variants": [' + ",".join(["{}"] * 340_000) + "]}",
+    "fields that are not known": json.dumps({f"limit{n}": n for n in range(70_000)}),
+    "fields in a section of a long name": json.dumps({"k" * 500_000: {str(n): 1 for n in range(40_000)}}),
+    "levels": '{"a":' * 170_000 + "1" + "}" * 170_000,
+    "levels of a field that is known": '{"limits":' + "[" * 900 + "]" * 900 + "}",
+    "a name": json.dumps({"name": "k" * 1_000_000, "model": "a.zip"}),
+    "a reference": json.dumps({"model": "models:/" + "x/" * 500_000}),
+    "a path": json.dumps({"model": "a" * 1_000_000}),
+    "digits": '{"model": "a.zip", "follow": ' + "9" * 1_000_000 + "}",
+    "digits as text": json.dumps({"model": "a.zip", "follow": "9" * 1_000_000}),
+}
+
+
+def as_json(body: Any) -> object:
+    return declaration.read_json(body, "wine", "wine")
+
+
+def as_yaml(text: Any) -> object:
+    return declaration.read_yaml(text, "wine.yaml")
+
+
+@pytest.mark.parametrize("text", MIB_OF.values(), ids=MIB_OF)
+@pytest.mark.parametrize("read", [as_json, as_yaml])
+def test_a_large_one_is_refused_quickly_and_in_few_words(text: Any, read: Any) -> None:
+    began = time.process_time()
+    with pytest.raises(DeclarationError) as caught:
+        read(text.encode())
+    assert time.process_time() - began < 2
+    assert len(str(caught.value)) < 50_000
+    assert len(caught.value.faults) <= 51
+
+
+def test_hundreds_of_variants_are_read() -> None:
+    variants = [{"name": f"v{n}", "model": f"models:/wine/{n}", "weight": 0.125} for n in range(800)]
+    read = declaration.read_json(json.dumps({"variants": variants}).encode(), "wine", "wine")
+    assert [variant.name for variant in read.variants] == [f"v{n}" for n in range(800)]
+    assert declaration.read_yaml(json.dumps({"name": "wine", "variants": variants}).encode(), "wine.yaml") == read
+
+
+def test_of_many_faults_the_first_are_told_and_the_rest_counted() -> None:
+    tree = {"model": "a.zip", **{f"field{n}": 1 for n in range(1000)}}
+    with pytest.raises(DeclarationError, match=r"\(file\): and 950 more$") as caught:
+        declaration.read_json(json.dumps(tree).encode(), "wine", "wine")
+    assert caught.value.faults[0].path == "field0"
+
+
+def test_a_field_that_is_nearly_known_is_named() -> None:
+    found = faults(b"name: wine\nmodel: a.zip\nlimit: {}\nworkers: {replica: 2}\n")
+    assert found["limit"].endswith("did you mean limits?")
+    assert found["workers.replica"].endswith("did you mean replicas?")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from stub_server import StubServer, request, run, serving
 
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -98,10 +98,49 @@ def test_what_cannot_be_read_is_answered_after_what_came_before_it() -> None:
             caller = await server.connect()
             caller.send(request(b"a") + request(b"bb") + b"\x16\x03\x01 this is no HTTP\r\n\r\n")
             await server.until(lambda it: it.application.scopes)
+            received = server.received
+            caller.send(bytes(1_000_000))
+            for _ in range(5):
+                await server.connect()
+            assert server.received == received
             server.application.go.set()
             assert [(await caller.answer()).body for _ in range(2)] == [b"1", b"2"]
             assert (await caller.answer()).status == 400
             assert await caller.rest() == b""
+
+    run(scenario())
+
+
+async def later(receive: Receive) -> Message:
+    return await receive()
+
+
+def test_nothing_is_read_behind_what_cannot_be_read() -> None:
+    watched: list[asyncio.Task[Any]] = []
+    watching: list[asyncio.Event] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        # As one does who wants to know whether the caller is still there; it lets more be read.
+        watched.append(asyncio.get_running_loop().create_task(later(receive)))
+        await watching[0].wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    async def scenario() -> None:
+        watching.append(asyncio.Event())
+        async with serving(application=application) as server:
+            caller = await server.connect()
+            caller.send(request(b"a") + b"this is no HTTP\r\n\r\n")
+            await server.until(lambda it: watched)
+            sent = server.received
+            caller.send(request(b"bb"))
+            await server.until(lambda it: it.received > sent)
+            watching[0].set()
+            assert (await caller.answer()).status == 200
+            assert (await caller.answer()).status == 400
+            assert await caller.rest() == b""
+            assert server.connections.meter.ended == {"malformed": 1}
 
     run(scenario())
 
@@ -258,21 +297,23 @@ def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered() -> None:
     run(scenario())
 
 
-def test_who_takes_no_answers_gets_no_more_work_done() -> None:
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_who_takes_no_answers_gets_no_more_work_done(at_once: int) -> None:
     async def scenario() -> None:
         async with serving() as server:
-            server.application.answer = bytes(1_000_000)
+            server.application.answer = bytes(5_000_000)
             caller = await server.connect(small_buffer=True)
-            caller.send(request(b"a") * 50)
+            caller.send(request(b"a") * at_once)
             await server.until(lambda it: it.paused)
-            caller.send(request(b"a") * 50)
+            caller.send(request(b"a") * at_once)
             done = len(server.application.bodies)
             for _ in range(5):
                 other = await server.connect()
                 other.send(request(b"b"))
-                assert len((await other.answer()).body) == 1_000_000
-            assert server.application.bodies.count(b"a") == done < 10
-            assert [len((await caller.answer()).body) for _ in range(100)] == [1_000_000] * 100
+                assert len((await other.answer()).body) == 5_000_000
+            assert server.application.bodies.count(b"a") == done < at_once + 1
+            answers = [await caller.answer() for _ in range(2 * at_once)]
+            assert {len(answer.body) for answer in answers} == {5_000_000}
 
     run(scenario())
 
@@ -427,12 +468,14 @@ def test_an_answer_is_waited_for_as_long_as_the_model_takes() -> None:
             server.application.go.clear()
             caller = await server.connect()
             # The second begins while the first is worked on.
-            caller.send(request(b"abc") + b"POST / HT")
+            caller.send(request(b"abc") + request(b"ab")[:9])
             await server.until(lambda it: it.application.bodies)
             server.look(0)
             server.look(1000)
             server.application.go.set()
-            assert (await caller.answer()).status == 200
+            assert (await caller.answer()).body == b"3"
+            caller.send(request(b"ab")[9:])
+            assert (await caller.answer()).body == b"2"
 
     run(scenario())
 

@@ -200,7 +200,7 @@ class Connection(HttpToolsProtocol):
         self._buffered = size
         if size:
             return Sample(Phase.ANSWER, None, self._taken)
-        if self.transport.is_closing() or self.pipeline or self._held:
+        if self.transport.is_closing():
             return Sample(Phase.NOTHING)
         answered = cycle is None or cycle.response_complete
         if cycle is None or cycle.scope is not scope:
