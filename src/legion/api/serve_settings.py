@@ -32,6 +32,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout: float = 300.0
     # Keep accepting requests for so long after SIGTERM, while the health checks say 503.
     drain: float = 0.0
+    # For the requests and answers of all models that are held at once, such as 512MiB; a quarter of what there is.
+    memory: str | None = None
     # Accept deployments over HTTP, and keep them in the folder `state`.
     admin: bool = False
     state: Path | None = None
