@@ -13,7 +13,8 @@ help:
 	@echo "make simulate  the gateway's dispatch on a virtual clock, SEEDS=10000 seeds from FROM=0 on"
 	@echo "make check   lint, types and import contracts"
 	@echo "make bench   speed beside the real mlflow models serve; writes docs/benchmarks.md"
-	@echo "make reliability  alias moves, broken models, outages and kills under load; writes docs/reliability.md"
+	@echo "make bench AGAINST=REV  speed of this tree beside another revision; FLOOR=0.98 is the smallest ratio accepted"
+	@echo "make reliability  swaps, faults, overload and hostile clients under load; writes docs/reliability.md"
 	@echo "make lock    renew requirements.lock"
 	@echo "make clean   remove the virtual environment and what the demo made"
 
@@ -57,8 +58,13 @@ check: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+FLOOR ?= 0.98
 bench: $(READY)
+ifdef AGAINST
+	@$(BIN)/python bench/against.py "$(AGAINST)" --floor "$(FLOOR)"
+else
 	@$(BIN)/python bench/run.py
+endif
 
 reliability: $(READY)
 	@$(BIN)/python bench/reliability/run.py

@@ -45,12 +45,12 @@ def test_it_brings_a_folder_and_refuses_what_is_none(provisioner, gppi_folder):
     folder = gppi_folder(SOURCE)
     send(provisioner, type="order", id=1, model=str(folder), env="local")
     found = events(provisioner, 1)[0]
-    while found["type"] == "progress":
+    while found["type"] in ("bringing", "progress"):
         found = events(provisioner, 1)[0]
     assert (found["type"], found["id"], found["plan"]["name"]) == ("delivery", 1, "probe")
     assert Path(found["python"]).exists()
     send(provisioner, type="order", id=2, model="/nowhere", env="local")
-    failure = events(provisioner, 1)[0]
+    failure = events(provisioner, 2)[1]
     assert (failure["type"], failure["id"], failure["kind"]) == ("failure", 2, "usage")
 
 
@@ -60,12 +60,19 @@ def test_a_changed_folder_is_another_version(provisioner, gppi_folder):
     for number in range(3):
         send(provisioner, type="order", id=number, model=str(folder), env="local")
         found = events(provisioner, 1)[0]
-        while found["type"] == "progress":
+        while found["type"] in ("bringing", "progress"):
             found = events(provisioner, 1)[0]
         keys.append(found["key"])
         if number == 1:
             os.utime(folder / "entrypoint.py", (10**9 * 3, 10**9 * 3))
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_request_that_cannot_be_read_costs_no_other(provisioner):
+    for line in (b"", b"{}", b"\xff\xfe", b'{"type":"order","id":"x","model":1}', b"[" * 100_000):
+        provisioner.stdin.write(line + b"\n")
+    send(provisioner, type="order", id=2, model="/nowhere", env="local")
+    assert events(provisioner, 2)[-1]["type"] == "failure"
 
 
 def test_it_ends_with_its_input(provisioner):

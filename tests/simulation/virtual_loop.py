@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import heapq
 from asyncio import base_events
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
@@ -18,26 +19,12 @@ class Stuck(Exception):
     """Something is awaited that nothing will ever bring."""
 
 
-class _Clock:
-    """Stands where a loop has its selector: waiting for input is waiting for time."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise Stuck("nothing is left to do, and something is still awaited")
-        self.now += timeout
-        return []
-
-
 class VirtualLoop(base_events.BaseEventLoop):
     """asyncio's own loop, without input or output. `faults` collects what callbacks and forgotten tasks raised."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._selector = _Clock()
-        self._clock_resolution = 1e-9
+        self.now = 0.0
         self.faults: list[str] = []
         self.set_exception_handler(self._note)
 
@@ -45,14 +32,30 @@ class VirtualLoop(base_events.BaseEventLoop):
         self.faults.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     def time(self) -> float:
-        return self._selector.now
+        return self.now
 
     def pass_time(self, seconds: float) -> None:
         """Something computes for so long, and nothing else runs meanwhile."""
-        self._selector.now += seconds
+        self.now += seconds
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
+    def _run_once(self) -> None:
+        """One turn: what is ready, or else what is next in time."""
+        # asyncio's own attributes, of which the stubs say nothing.
+        ready, timers, stopping = (getattr(self, f"_{name}") for name in ("ready", "scheduled", "stopping"))
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)._scheduled = False
+        if not ready and not stopping:
+            if not timers:
+                raise Stuck("nothing is left to do, and something is still awaited")
+            self.now = max(self.now, timers[0]._when)
+        while timers and timers[0]._when <= self.now:
+            handle = heapq.heappop(timers)
+            handle._scheduled = False
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _write_to_self(self) -> None:
         """Nobody is to be woken."""

@@ -16,6 +16,7 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from legion.gateway.deployments.fleet import Fleet
 from legion.gateway.deployments.provisioner import Provisioner
 from legion.gateway.deployments.routes import Routes
 from legion.gateway.deployments.runtime import Runtime
-from legion.gateway.deployments.saved_deployments import SavedDeployment
+from legion.gateway.deployments.saved_deployments import SavedDeployment, SavedDeployments
 from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, TooLate
 from legion.gateway.dispatch.sweeper import SWEEP
 from legion.gateway.http.exchange import Exchange
@@ -58,10 +59,10 @@ class _Caller:
         self.settled = 0
         self.left = False
         self.executions = 0
-        self.exchange: Exchange | None = None
+        self.exchange: Any = None
 
 
-class _Saved:
+class _Saved(SavedDeployments):
     """Saved deployments that are kept in memory, while that works."""
 
     def __init__(self, broken: Callable[[], bool]) -> None:
@@ -103,7 +104,7 @@ class World:
         self.loop = asyncio.get_running_loop()
         self.shelf = Shelf()
         self.routes = Routes()
-        replica = type("Replica", (SimulatedReplica,), {"make": staticmethod(self._worker)})
+        replica: Any = type("Replica", (SimulatedReplica,), {"make": staticmethod(self._worker)})
 
         async def start(plan: wire.Plan, python: Path, seconds: float) -> Any:
             return await replica.start(plan, python, start_timeout=seconds)
@@ -315,10 +316,13 @@ class World:
             self._violated(f"request {caller.number} was refused with {outcome.status}")
         if not isinstance(outcome, (wire.Reply, Left)) and outcome.retry_after is None:
             self._violated(f"request {caller.number} was refused without saying when to try again")
+        self._check_promised(caller, name, outcome, now - began, must)
+
+    def _check_promised(self, caller: _Caller, name: str, outcome: Any, took: float, must: bool) -> None:
         if (must or name == STEADY) and not isinstance(outcome, wire.Reply):
             self._violated(f"request {caller.number} to {name} got {type(outcome).__name__}, and must be answered")
-        if name == STEADY and now - began > 0.5:
-            self._violated(f"request {caller.number} to {name} took {now - began:.3f} s")
+        if name == STEADY and took > 0.5:
+            self._violated(f"request {caller.number} to {name} took {took:.3f} s")
 
     def _ended(self, caller: _Caller) -> bool:
         """Whether its release was ended before it could answer: it never started, or its workers were lost."""
@@ -370,7 +374,7 @@ class World:
             # Whoever sees a refusal asks again.
             self.fleet.put(_declaration(one, one.workers))
         for one in self.scenario.deployments:
-            await self._await(lambda one=one: self._serves(one.name), f"{one.name} is served", _RECOVERY)
+            await self._await(partial(self._serves, one.name), f"{one.name} is served", _RECOVERY)
         # By now whatever hangs has been replaced.
         await asyncio.sleep(60.0)
         for one in self.scenario.deployments:

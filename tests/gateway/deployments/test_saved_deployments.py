@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ def entry(name: str, version: str = "1") -> SavedDeployment:
     return SavedDeployment(declaration, {"champion": Kept(delivery, delivery, "wine/9")})
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     saved = SavedDeployments(tmp_path / "deployments")
     saved.write(entry("b"))
     saved.write(entry("a"))
@@ -32,7 +33,7 @@ def test_what_is_written_is_read(tmp_path):
     assert saved.read() == [entry("b")]
 
 
-def test_a_damaged_entry_is_said_and_harms_no_other(tmp_path, caplog):
+def test_a_damaged_entry_is_said_and_harms_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     saved = SavedDeployments(tmp_path)
     saved.write(entry("a"))
     (tmp_path / "b.json").write_text("{")
@@ -40,11 +41,11 @@ def test_a_damaged_entry_is_said_and_harms_no_other(tmp_path, caplog):
     assert "b.json" in caplog.text
 
 
-def test_a_disk_that_is_full_keeps_what_was_there(tmp_path, monkeypatch):
+def test_a_disk_that_is_full_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = SavedDeployments(tmp_path)
     saved.write(entry("a"))
 
-    def full(descriptor):
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)

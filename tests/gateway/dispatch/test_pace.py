@@ -1,5 +1,8 @@
 """What is learnt of a model's speed, and what follows for batches, the queue and refusals. Pure numbers."""
 
+# pytest.approx is no number to mypy.
+# mypy: disable-error-code="comparison-overlap"
+
 from __future__ import annotations
 
 import pytest

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from legion.gateway.deployments.deployment import Deployment
+from legion.gateway.http.connections import Connections
 from legion.gateway.metrics import Metrics
 from legion.gateway.open_inference.endpoints import OpenInferenceEndpoints
 from legion.gateway.openapi import document
@@ -52,16 +53,22 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 class Management:
-    """The control routes over the deployments that the function gives; `admin` is mounted at /admin."""
+    """The control routes over the deployments that the function gives; `admin` is mounted at /admin.
 
-    def __init__(self, deployments: Deployments, admin: ASGIApp | None = None) -> None:
+    While the connections are draining, nothing is ready.
+    """
+
+    def __init__(self, deployments: Deployments, connections: Connections, admin: ASGIApp | None = None) -> None:
         self._deployments = deployments
+        self._connections = connections
         self._admin = [] if admin is None else [Mount("/admin", app=admin)]
-        self._metrics = Metrics(lambda: (reading for one in deployments() for reading in one.readings()))
+        self._metrics = Metrics(
+            lambda: (reading for one in deployments() for reading in one.readings()), connections.meter
+        )
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        inference = OpenInferenceEndpoints(self._deployments)
+        inference = OpenInferenceEndpoints(self._deployments, self._connections)
         own = [
             Route("/ping", self.ping),
             Route("/health", self.ping),
@@ -104,7 +111,7 @@ class Management:
         return found
 
     async def ping(self, request: Request) -> Response:
-        """200 once what is served is warm, else 503."""
+        """200 once what is served is warm, else 503; 503 again as soon as the server is to end."""
         return Response("\n", 200 if self._ready(request) else 503, media_type="application/json")
 
     async def healthcheck(self, request: Request) -> Response:
@@ -115,6 +122,8 @@ class Management:
     def _ready(self, request: Request) -> bool:
         """Of a model that the path names: whether it answers. Else whether all do; a refused one holds up no other."""
         found = self._named(request)
+        if self._connections.draining:
+            return False
         if "name" in request.path_params:
             return found[0].ready
         return all(one.ready for one in found if one.releases or one.awaited)

@@ -50,6 +50,9 @@ _ANSWERED = ("x-request-id", "model-name", "model-version", "server-timing", "re
 _HEADER_LENGTH = "inference-header-content-length"
 # gzip and deflate; no message of the service begins so.
 _COMPRESSED = (b"\x1f\x8b", b"\x78")
+# Milliseconds until a connection is up, and until one without a call is told to go.
+_HANDSHAKE = 20_000
+_IDLE = 300_000
 # More than this is read and written beside the loop.
 _LARGE = 256 * 1024
 
@@ -57,8 +60,11 @@ _LARGE = 256 * 1024
 class GrpcService:
     """Made in the loop that it serves in; the address is taken at once, `run` serves until it is told to stop."""
 
-    def __init__(self, gateway: Gateway, host: str, port: int, max_body: int) -> None:
-        """Messages of more than `max_body` bytes are refused. Raises OutsideError if the address is taken."""
+    def __init__(self, gateway: Gateway, host: str, port: int, max_body: int, max_connections: int) -> None:
+        """Messages of more than `max_body` bytes are refused, and connections beyond `max_connections`.
+
+        Raises OutsideError if the address is taken.
+        """
         self._gateway = gateway
         self._max_body = max_body
         self._server = grpc.aio.server(
@@ -68,6 +74,10 @@ class GrpcService:
                 ("grpc.so_reuseport", 0),
                 # gRPC sets no bound to what a message becomes; `_message` does.
                 ("grpc.per_message_decompression", 0),
+                # From gRPC 1.65 on; an older one takes no notice.
+                ("grpc.max_allowed_incoming_connections", max_connections),
+                ("grpc.server_handshake_timeout_ms", _HANDSHAKE),
+                ("grpc.max_connection_idle_ms", _IDLE),
             )
         )
         calls = {
