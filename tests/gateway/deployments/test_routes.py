@@ -24,7 +24,7 @@ def find(routes: Routes, path: str, method: str = "POST") -> Any:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_has_its_path_for_every_model(protocol):
+def test_every_protocol_has_its_path_for_every_model(protocol: Any) -> None:
     routes = Routes()
     for name in ("one", "two"):
         routes.mount(deployment(name))
@@ -35,7 +35,7 @@ def test_every_protocol_has_its_path_for_every_model(protocol):
     assert find(routes, protocol.path.format(name="three")) is None
 
 
-def test_the_only_model_answers_at_the_root():
+def test_the_only_model_answers_at_the_root() -> None:
     routes, one, two = Routes(), deployment("one"), deployment("two")
     routes.mount(one)
     assert find(routes, "/invocations") == ("one", MLFLOW)
@@ -46,7 +46,7 @@ def test_the_only_model_answers_at_the_root():
     assert find(routes, "/invocations") == ("two", MLFLOW)
 
 
-def test_a_version_by_its_name():
+def test_a_version_by_its_name() -> None:
     routes = Routes()
     routes.mount(deployment("one"))
     assert find(routes, "/v2/models/one/versions/3/infer") == ("one", OPEN_INFERENCE)
