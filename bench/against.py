@@ -1,6 +1,6 @@
 """`make bench AGAINST=REV`: the gateways of this working tree and of another revision, side by side under load.
 
-    python bench/against.py REV [--floor 0.98] [--rounds 40]
+    python bench/against.py REV [--floor 0.98] [--rounds 60]
 
 Both run in this virtual environment, each from its own sources with its own cache, and serve the wine model as packed
 by their own `legion pack`. They are loaded in turn, in an order that changes, for one second at a time. Exit code 1
@@ -28,7 +28,7 @@ from models import ROOT, WORK, environment
 from paired import FEWEST, Ratio, ratio
 
 FLOOR = 0.98
-_ROUNDS = 40
+_ROUNDS = 60
 _SECONDS = 1
 _CONNECTIONS = (1, 32)
 _LEGION = [sys.executable, "-m", "legion.cli.main"]
@@ -144,10 +144,10 @@ def _measured(targets: dict[str, Target], connections: int, rounds: int) -> list
     this, other = samples.values()
     pairs = list(zip(this, other, strict=True))
     what = f"{connections} connection{'s' if connections > 1 else ''}"
-    found = [Measure(f"{what}, rate", ratio([(_rate(ours), _rate(theirs)) for ours, theirs in pairs]))]
+    measures = [Measure(f"{what}, rate", ratio([(_rate(ours), _rate(theirs)) for ours, theirs in pairs]))]
     if connections == 1:
-        found.append(Measure(f"{what}, p50", ratio([(theirs.p50, ours.p50) for ours, theirs in pairs])))
-    return found
+        measures.append(Measure(f"{what}, p50", ratio([(theirs.p50, ours.p50) for ours, theirs in pairs])))
+    return measures
 
 
 def _rate(sample: Sample) -> float:

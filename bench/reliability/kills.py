@@ -49,7 +49,7 @@ def prove(scale: Scale) -> Section:
         term = _sigterm(folder)
         gateway_left = _gateway_killed(folder)
         up_left = _up_killed(folder)
-    return _section(calls, killed, back, term, gateway_left, up_left, scale)
+    return _section(calls, killed, back, term, gateway_left=gateway_left, up_left=up_left, scale=scale)
 
 
 def _workers(folder: Path, scale: Scale) -> tuple[list[Call], int, list[float]]:
@@ -154,6 +154,7 @@ def _section(
     killed: int,
     back: list[float],
     term: Term,
+    *,
     gateway_left: tuple[int, float, list[str]],
     up_left: tuple[int, float, list[str]],
     scale: Scale,

@@ -131,7 +131,7 @@ def _received(connection: socket.socket) -> tuple[bytes, bytes]:
 
 def _own(body: bytes, value: int) -> bool:
     with suppress(ValueError, KeyError, TypeError, IndexError):
-        return json.loads(body)["predictions"][0]["a"] == value
+        return bool(json.loads(body)["predictions"][0]["a"] == value)
     return False
 
 

@@ -6,7 +6,6 @@ that makes the worker's frames; `listen` is told of every request.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -105,4 +104,4 @@ def _lying(message: Any) -> bytes:
 
 def install() -> None:
     """Make the worker lie. Its golden answers are given before any frame is sent."""
-    sys.modules[wire.__name__].frame = _lying
+    vars(wire)["frame"] = _lying

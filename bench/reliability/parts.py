@@ -84,10 +84,10 @@ class Gateway(Part):
     def answers(self) -> bool:
         return "ready after" in self.log.read_text()
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self, seconds: float = 60, **options: Any) -> None:
         self.log.write_text("")
         try:
-            super().start(seconds, cwd=self.folder)
+            super().start(seconds, cwd=self.folder, **options)
         except AssertionError:
             lines = self.log.read_text().strip().splitlines() or ["it said nothing"]
             raise Failed(f"the gateway did not start: {lines[-1]}") from None
@@ -118,7 +118,8 @@ class Gateway(Part):
 
     def variant(self) -> dict[str, Any]:
         """The one variant, as the admin API shows it."""
-        return self.client.deployment(probes.NAME)["variants"][0]
+        variants: list[dict[str, Any]] = self.client.deployment(probes.NAME)["variants"]
+        return variants[0]
 
     def workers(self) -> list[int]:
         """The process ids of the one variant's workers, as the admin API shows them."""
@@ -169,11 +170,12 @@ class Registry:
 
     def tag(self, version: int, name: str) -> str | None:
         """A version's tag."""
-        return self.client.get_model_version(probes.NAME, str(version)).tags.get(name)
+        tags: dict[str, str] = self.client.get_model_version(probes.NAME, str(version)).tags
+        return tags.get(name)
 
     def stored(self, version: int) -> str:
         """Where the version's files are: the last part of their address that is a logged model's id."""
-        source = self.client.get_model_version(probes.NAME, str(version)).source
+        source: str = self.client.get_model_version(probes.NAME, str(version)).source
         return next(part for part in source.replace(":", "/").split("/") if part.startswith("m-"))
 
 
@@ -243,6 +245,7 @@ def gateway(tracking_uri: str, *arguments: str, files: int | None = None) -> Ite
 def out_of_reach(running: Gateway) -> str | None:
     """What the gateway says of the registry; None while it answers, or while the gateway itself does not."""
     try:
-        return running.variant()["registry"]
+        told: str | None = running.variant()["registry"]
+        return told
     except LegionError:
         return None

@@ -16,8 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from legion import wire
 from legion.disk.cache import Hold, environment_of, hold_all
 from legion.errors import VerificationError, WorkerError
@@ -50,7 +48,7 @@ class _Frames(asyncio.Protocol):
             return
         try:
             self._cut(data)
-        except (wire.BadFrame, msgspec.DecodeError) as fault:
+        except (wire.BadFrame, *wire.UNREADABLE) as fault:
             self._fault = str(fault)
             self._buffer.clear()
             assert isinstance(self._transport, asyncio.Transport)
@@ -126,7 +124,7 @@ class Replica:
                 f"{plan.name} {plan.version} was not ready within {start_timeout:g} s; "
                 "see the log above, or give it longer"
             ) from None
-        except msgspec.DecodeError as error:
+        except (wire.BadFrame, *wire.UNREADABLE) as error:
             await replica.kill()
             raise WorkerError(
                 f"{plan.name} {plan.version} cannot be served: its worker did not report as it should ({error})"
@@ -177,8 +175,9 @@ class Replica:
 
     def _frame(self, body: bytes) -> None:
         if self._first is not None:
-            if not self._first.done():
-                self._first.set_result(body)
+            if self._first.done():
+                raise wire.BadFrame("more than a report, before there was work")
+            self._first.set_result(body)
         elif wire.is_map(body):
             if self.on_piece is not None:
                 self.on_piece(self._decode_piece(body))
@@ -199,7 +198,8 @@ class Replica:
         if fault is not None:
             _logger.error("worker %d is ended, since it sent what no worker sends: %s", self.pid, fault)
         if self._first is not None and not self._first.done():
-            self._first.set_exception(WorkerError("the model's process ended while it was loading; see the log above"))
+            ended = WorkerError("the model's process ended while it was loading; see the log above")
+            self._first.set_exception(ended if fault is None else wire.BadFrame(fault))
         if not self.lost.done():
             self.lost.set_result(None)
 

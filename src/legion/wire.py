@@ -52,6 +52,10 @@ INPUT_SCHEMA = "x-legion-input"
 OUTPUT_SCHEMA = "x-legion-output"
 
 
+# What decoding raises for bytes that are not what they should be.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class BadFrame(Exception):
     """A worker sent what no worker may send; it is to be replaced."""
 

@@ -16,30 +16,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 import legion
 from legion.api.progress import Advance, Progress
+from probe_models import BROKEN, plus
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python-api.md").read_text()
 LINEAR = ROOT / "tests" / "toolchain" / "models" / "linear"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-ADD = """
-    def init():
-        return "matrix"
-
-    def info():
-        return [{{"name": "a", "type": "number", "example": 1.0, "required": True}}], [
-            {{"name": "result", "type": "number"}}
-        ]
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[float(row[0]) + {more}] for row in input_matrix], ["result"]
-"""
-BROKEN = "def init():\n    raise RuntimeError('the weights are missing')\n"
 ROWS = [{"a": 1.0}, {"a": 2.0}]
 
 
@@ -83,18 +72,18 @@ def test_the_page_describes_each_name() -> None:
             if inspect.isfunction(function) and function.__module__ == module.__name__ and function.__name__[0] != "_":
                 assert f"`legion.{name}.{function.__name__}`" in PAGE or f"`legion.{function.__name__}`" in PAGE
     with pytest.raises(AttributeError, match="nothing"):
-        legion.nothing  # noqa: B018
+        legion.nothing  # type: ignore[attr-defined]  # noqa: B018
     assert set(re.findall(r"legion\.(\w+)", "".join(EXAMPLES))) <= set(legion.__all__)
 
 
 def test_what_type_checkers_are_told_is_what_is_loaded() -> None:
     stub = ast.parse((ROOT / "src" / "legion" / "__init__.pyi").read_text())
-    told = {}
+    told: dict[str, str] = {}
     for node in stub.body:
         if isinstance(node, ast.ImportFrom):
-            told |= {alias.asname: f"{node.module}:{alias.name}" for alias in node.names}
-    loaded = {name: f"{module}:{name}" for name, module in legion._WHERE.items()}
-    modules = {name: ":".join(module.rsplit(".", 1)) for name, module in legion._MODULES.items()}
+            told |= {str(alias.asname): f"{node.module}:{alias.name}" for alias in node.names}
+    loaded = {name: f"{module}:{name}" for name, module in vars(legion)["_WHERE"].items()}
+    modules = {name: ":".join(module.rsplit(".", 1)) for name, module in vars(legion)["_MODULES"].items()}
     assert told == {**loaded, **modules}
     assert sorted(told) == sorted(legion.__all__)
 
@@ -111,7 +100,7 @@ def test_importing_the_package_imports_nothing() -> None:
 
 @pytest.mark.slow
 def test_rows_in_memory_are_predicted_by_a_model_that_nothing_serves(gppi_folder: Callable[..., Path]) -> None:
-    folder = gppi_folder(ADD.format(more=1))
+    folder = gppi_folder(plus(1))
     assert legion.predict(folder, ROWS, env="local") == [{"result": 2.0}, {"result": 3.0}]
     assert legion.predict(str(folder), [[1], [2]], columns=["a"], env="local") == [{"result": 2.0}, {"result": 3.0}]
     with pytest.raises(legion.errors.InputError, match="row 1"):
@@ -122,7 +111,7 @@ def test_rows_in_memory_are_predicted_by_a_model_that_nothing_serves(gppi_folder
 
 @pytest.mark.slow
 def test_files_are_predicted_and_refused_whole(gppi_folder: Callable[..., Path], tmp_path: Path) -> None:
-    folder = gppi_folder(ADD.format(more=1))
+    folder = gppi_folder(plus(1))
     (tmp_path / "rows.csv").write_text("a\n1\n2\n")
     assert legion.predict(folder, "rows.csv", env="local") == [{"result": 2.0}, {"result": 3.0}]
     assert legion.predict(folder, tmp_path / "rows.csv", "out.csv", env="local").rows == 2
@@ -166,9 +155,9 @@ class Told(Progress):
 def test_a_files_format_and_its_chunks_may_be_given_and_progress_is_told(
     gppi_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    folder, told = gppi_folder(ADD.format(more=1)), Told()
+    folder, told = gppi_folder(plus(1)), Told()
     (tmp_path / "rows.txt").write_text("a\n1\n2\n3\n")
-    options = {"format": "csv", "output_format": "jsonl", "chunk_rows": 1, "env": "local"}
+    options: dict[str, Any] = {"format": "csv", "output_format": "jsonl", "chunk_rows": 1, "env": "local"}
     done = legion.predict(folder, "rows.txt", "out.txt", **options, progress=told)
     assert (done.rows, done.output, done.format) == (3, Path("out.txt"), "jsonl")
     assert Path("out.txt").read_text().splitlines()[-1] == '{"prediction":{"result":4.0}}'
@@ -179,7 +168,7 @@ def test_a_files_format_and_its_chunks_may_be_given_and_progress_is_told(
 
 
 def test_an_artifact_is_packed_with_its_answers_and_unpacked(gppi_folder: Callable[..., Path], tmp_path: Path) -> None:
-    folder, told = gppi_folder(ADD.format(more=1)), Told()
+    folder, told = gppi_folder(plus(1)), Told()
     request = {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}
     (tmp_path / "requests.json").write_text(json.dumps([request]))
     made = legion.pack(folder, "probe.zip", golden="requests.json", env="local", progress=told)
@@ -224,7 +213,7 @@ def test_a_server_goes_on_where_its_log_cannot_be_passed_on(
         def say(self, line: str) -> None:
             raise RuntimeError("no paper")
 
-    with legion.serve(gppi_folder(ADD.format(more=1)), env="local", progress=Broken()) as server:
+    with legion.serve(gppi_folder(plus(1)), env="local", progress=Broken()) as server:
         assert server.client.predict(ROWS) == [{"result": 2.0}, {"result": 3.0}]
         assert "ready after" in server.log
     assert "no paper" in caplog.text
@@ -234,7 +223,10 @@ def test_a_server_goes_on_where_its_log_cannot_be_passed_on(
 def test_several_models_are_served_by_their_names(gppi_folder: Callable[..., Path]) -> None:
     # The folder that the caller works in is no place to import from.
     Path("queue.py").write_text("raise SystemExit('imported')")
-    models = {"one": gppi_folder(ADD.format(more=1)), "two": str(gppi_folder(ADD.format(more=2)))}
+    models: dict[str, str | os.PathLike[str]] = {
+        "one": gppi_folder(plus(1)),
+        "two": str(gppi_folder(plus(2))),
+    }
     with legion.serve(models, env="local") as server:
         assert server.client.ready()
         assert server.client.predict(ROWS, "one") == [{"result": 2.0}, {"result": 3.0}]
@@ -272,7 +264,7 @@ def test_what_stops_a_server_is_raised(gppi_folder: Callable[..., Path]) -> None
 def test_a_server_ends_with_the_process_that_started_it(
     end: signal.Signals, gppi_folder: Callable[..., Path], environment: dict[str, str]
 ) -> None:
-    folder = gppi_folder(ADD.format(more=1))
+    folder = gppi_folder(plus(1))
     code = "import legion, sys, time\nserver = legion.serve(sys.argv[1], env='local')\nprint(server.url, flush=True)\n"
     command = [sys.executable, "-c", code + "time.sleep(60)", str(folder)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -296,7 +288,7 @@ def test_an_artifact_is_packed_registered_and_not_promoted_unchecked(gppi_folder
             "response": {"predictions": [{"result": 2.0}, {"result": 3.0}]},
         }
     ]
-    good = legion.pack(gppi_folder(ADD.format(more=1), golden=cases), "good.zip", version="1.0.0-a", env="local")
+    good = legion.pack(gppi_folder(plus(1), golden=cases), "good.zip", version="1.0.0-a", env="local")
     assert (good.name, good.version, good.path) == ("probe", "1.0.0-a", Path("good.zip"))
     assert good.size == Path(good).stat().st_size
     assert legion.verify(good).digest == good.digest == legion.inspect("good.zip").digest
@@ -305,7 +297,7 @@ def test_an_artifact_is_packed_registered_and_not_promoted_unchecked(gppi_folder
     assert not legion.register(good, "probe", env="local").created
     assert legion.promote("probe", 1, env="local").alias == "champion"
 
-    bad = legion.pack(gppi_folder(ADD.format(more=5), golden=cases), "bad.zip", version="1.0.0-b", env="local")
+    bad = legion.pack(gppi_folder(plus(5), golden=cases), "bad.zip", version="1.0.0-b", env="local")
     with pytest.raises(legion.errors.VerificationError, match="not registered"):
         legion.register(bad, "probe", env="local")
     second = legion.register(bad, "probe", check=False)
@@ -313,7 +305,7 @@ def test_an_artifact_is_packed_registered_and_not_promoted_unchecked(gppi_folder
         legion.promote("probe", second.version, env="local")
     moved = legion.promote("probe", second.version, force="it is a test", env="local")
     assert moved.before == "1"
-    assert "it is a test" in moved.forced
+    assert "it is a test" in str(moved.forced)
     Path("good.zip").write_bytes(Path("good.zip").read_bytes()[:-1])
     with pytest.raises(legion.errors.ArchiveError):
         legion.verify("good.zip")
@@ -327,7 +319,7 @@ def test_everything_works_where_an_event_loop_is_running(gppi_folder: Callable[.
             "response": {"predictions": [{"result": 2.0}]},
         }
     ]
-    folder = gppi_folder(ADD.format(more=1), golden=cases)
+    folder = gppi_folder(plus(1), golden=cases)
 
     async def notebook() -> None:
         packed = legion.pack(folder, "probe.zip", env="local")
@@ -344,7 +336,7 @@ def test_everything_works_where_an_event_loop_is_running(gppi_folder: Callable[.
 
 @pytest.mark.slow
 def test_a_declaration_is_deployed_from_its_file(gppi_folder: Callable[..., Path], tmp_path: Path) -> None:
-    folder = gppi_folder(ADD.format(more=1))
+    folder = gppi_folder(plus(1))
     file = folder.parent / "wine.yaml"
     file.write_text(f"name: wine\nmodel: {folder.name}\nworkers: {{env: local}}\n")
     with legion.serve(admin=True, state=tmp_path / "state") as server:

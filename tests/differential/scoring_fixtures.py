@@ -20,7 +20,7 @@ from scoring_client import Answer, Client
 from scoring_models import build_all
 
 from legion import wire
-from legion.artifact.plan import read_mlmodel
+from legion.artifact.mlmodel import read_mlmodel
 from legion.worker import proof
 from legion.worker.batch import Answerer
 
@@ -94,8 +94,8 @@ def worker_answers(folders: dict[str, Path], cases: Iterable[Case]) -> dict[str,
     for case in cases:
         if case.model not in answerers:
             folder = folders[case.model]
-            flavors, signature = read_mlmodel(folder)
-            plan = wire.Plan("probe", "1", str(folder), "pyfunc", signature=signature, flavors=flavors)
+            mlmodel = read_mlmodel(folder)
+            plan = wire.Plan("probe", "1", str(folder), "pyfunc", signature=mlmodel.signature, flavors=mlmodel.flavors)
             answerers[case.model] = Answerer(proof.prove(plan).model, merges=False)
         content_type = None if case.content_type == JSON else case.content_type
         reply = answerers[case.model].answer([wire.Call(wire.MLFLOW, case.body, content_type)])[0]

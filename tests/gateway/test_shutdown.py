@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from conftest import wait_until
+from conftest import Server, wait_until
 
 # Answers the sum of a row; a model that is asked for 600 takes so many seconds.
 SUM = """
@@ -33,15 +35,17 @@ SUM = """
 READINESS = ("/ping", "/health", "/healthcheck", "/v2/health/ready", "/models/probe/ping")
 
 
-def row(value):
+def row(value: float) -> dict[str, Any]:
     return {"dataframe_split": {"columns": ["a"], "data": [[value]]}}
 
 
-def statuses(server, paths=READINESS):
+def statuses(server: Server, paths: Sequence[str] = READINESS) -> dict[str, int]:
     return {path: requests.get(server.url + path, timeout=10).status_code for path in paths}
 
 
-def test_while_it_drains_it_is_not_ready_and_still_answers(start_server, gppi_folder):
+def test_while_it_drains_it_is_not_ready_and_still_answers(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
     server = start_server(gppi_folder(SUM), "--env", "local", "--drain", "5")
     kept = requests.Session()
     assert kept.post(server.url + "/invocations", json=row(1), timeout=10).status_code == 200
@@ -61,7 +65,9 @@ def test_while_it_drains_it_is_not_ready_and_still_answers(start_server, gppi_fo
 
 
 @pytest.mark.slow
-def test_while_it_drains_the_server_is_not_ready_over_grpc_either(start_server, gppi_folder):
+def test_while_it_drains_the_server_is_not_ready_over_grpc_either(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
     grpc = pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed: tritonclient[grpc]")
     server = start_server(gppi_folder(SUM), "--env", "local", "--drain", "5", "--grpc-port", "0")
     address = server.log.read_text().partition("over gRPC at ")[2].split()[0]
@@ -77,12 +83,14 @@ def test_while_it_drains_the_server_is_not_ready_over_grpc_either(start_server, 
 @pytest.mark.parametrize(
     ("first", "second", "drain"), [(signal.SIGINT, signal.SIGINT, "0"), (signal.SIGINT, signal.SIGTERM, "600")]
 )
-def test_a_second_signal_ends_it_at_once_and_its_workers(start_server, gppi_folder, first, second, drain):
+def test_a_second_signal_ends_it_at_once_and_its_workers(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path], first: Any, second: Any, drain: str
+) -> None:
     folder = gppi_folder(SUM)
     server = start_server(folder, "--env", "local", "--drain", drain)
     workers = server.workers()
 
-    def ask():
+    def ask() -> None:
         with pytest.raises(requests.ConnectionError):
             server.post("/invocations", row(600))
 
@@ -102,7 +110,7 @@ def test_a_second_signal_ends_it_at_once_and_its_workers(start_server, gppi_fold
     wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in workers))
 
 
-def refuses(server):
+def refuses(server: Server) -> bool:
     try:
         statuses(server, ["/ping"])
     except requests.ConnectionError:
@@ -110,7 +118,7 @@ def refuses(server):
     return False
 
 
-def test_where_a_signal_by_itself_ends_nothing_the_process_ends_all_the_same():
+def test_where_a_signal_by_itself_ends_nothing_the_process_ends_all_the_same() -> None:
     # As it is for the first process of a container.
     blocked = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])"
     code = f"{blocked}\nfrom legion.gateway.shutdown import end_by\nend_by(signal.SIGTERM)"

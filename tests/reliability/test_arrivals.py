@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ import arrivals
 import goodput
 from arrivals import LEFT, NO_ANSWER, Arrival
 from callers import Call
-from goodput import MODELS, Run, Waiting
+from goodput import MODELS, Model, Run, Waiting
 from scale import Scale
 
 # Status, value and headers of an answer; None closes the connection without one.
@@ -38,7 +39,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behave = behave
 
-    def handle_error(self, *_):
+    def handle_error(self, *_: Any) -> None:
         """A client that has left is what some tests are about."""
 
 
@@ -46,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         ((value,),) = json.loads(self.rfile.read(int(self.headers["content-length"])))["dataframe_split"]["data"]
         answer = self.server.behave(value)
         if answer is None:
@@ -60,12 +61,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass
 
 
 @pytest.fixture
-def serve(tmp_path) -> Iterator[Callable[..., list[Arrival]]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., list[Arrival]]]:
     started = []
 
     def load(behave: Callable[[int], Answer], **options: float) -> list[Arrival]:
@@ -80,7 +81,7 @@ def serve(tmp_path) -> Iterator[Callable[..., list[Arrival]]]:
         server.server_close()
 
 
-def test_as_many_arrive_as_wanted_in_the_wanted_time():
+def test_as_many_arrive_as_wanted_in_the_wanted_time() -> None:
     times = arrivals.schedule(50, 4)
     assert len(times) == 200
     assert times == sorted(times)
@@ -91,7 +92,7 @@ def test_as_many_arrive_as_wanted_in_the_wanted_time():
     assert 0.015 < (sum((gap - 0.02) ** 2 for gap in gaps) / len(gaps)) ** 0.5 < 0.025
 
 
-def test_a_server_that_stalls_does_not_slow_the_arrivals_down(serve):
+def test_a_server_that_stalls_does_not_slow_the_arrivals_down(serve: Callable[..., list[Arrival]]) -> None:
     began = []
 
     def stall(value: int) -> Answer:
@@ -110,7 +111,7 @@ def test_a_server_that_stalls_does_not_slow_the_arrivals_down(serve):
     assert max(waited) == pytest.approx(0.45, abs=0.15)
 
 
-def test_every_kind_of_answer_is_told_apart(serve):
+def test_every_kind_of_answer_is_told_apart(serve: Callable[..., list[Arrival]]) -> None:
     kinds: list[Callable[[int], Answer]] = [
         lambda value: (200, value, {}),
         lambda value: (200, value + 1, {}),
@@ -129,7 +130,7 @@ def test_every_kind_of_answer_is_told_apart(serve):
         assert one.due <= one.sent <= one.came
 
 
-def test_who_gets_no_answer_before_the_deadline_is_counted(serve):
+def test_who_gets_no_answer_before_the_deadline_is_counted(serve: Callable[..., list[Arrival]]) -> None:
     released = threading.Event()
     found = serve(lambda value: released.wait(5) and None, rate=20, seconds=0.5, deadline=0.5)
     released.set()
@@ -137,14 +138,18 @@ def test_who_gets_no_answer_before_the_deadline_is_counted(serve):
     assert all(one.latency >= 0.5 for one in found)
 
 
-def test_clients_leave_after_the_time_they_are_given(serve):
-    found = serve(lambda value: time.sleep(0.3) or (200, value, {}), rate=40, seconds=0.5, deadline=2, leave=0.05)
+def test_clients_leave_after_the_time_they_are_given(serve: Callable[..., list[Arrival]]) -> None:
+    def slowly(value: int) -> Answer:
+        time.sleep(0.3)
+        return 200, value, {}
+
+    found = serve(slowly, rate=40, seconds=0.5, deadline=2, leave=0.05)
     assert [one.status for one in found] == [LEFT] * 20
     # Timers go by whole milliseconds; the answers would come after 0.3 s.
     assert all(one.came - one.sent >= 0.048 for one in found)
 
 
-def test_who_is_answered_in_time_does_not_leave(serve):
+def test_who_is_answered_in_time_does_not_leave(serve: Callable[..., list[Arrival]]) -> None:
     found = serve(lambda value: (200, value, {}), rate=40, seconds=0.5, deadline=2, leave=1.0)
     assert [one.status for one in found] == [200] * 20
 
@@ -154,7 +159,7 @@ def answered(due: float, latency: float, status: int = 200) -> Arrival:
     return Arrival(due, due, due + latency, status, 1, status == 200, retry_after)
 
 
-def test_goodput_counts_the_right_answers_that_came_in_time():
+def test_goodput_counts_the_right_answers_that_came_in_time() -> None:
     # Two answers per second, the last as the arrivals end.
     found = [answered(number / 2, 0.5) for number in range(20)]
     found += [answered(9.0, 6.0), answered(9.0, 0.1, 503), Arrival(9.0, 9.0, 9.1, 200, 1, False)]
@@ -164,7 +169,7 @@ def test_goodput_counts_the_right_answers_that_came_in_time():
     assert goodput.goodput([answered(0, 6.0)], 0.0, 10.0, 5.0) == 0
 
 
-def test_goodput_leaves_out_the_time_of_learning():
+def test_goodput_leaves_out_the_time_of_learning() -> None:
     slow = [answered(0.0, 1.0)]
     batches = [answered(number / 4, 4.0) for number in range(4, 40, 4) for _ in range(8)]
     # The last batch of the first five seconds ends after five, and eight more follow in eight seconds.
@@ -173,15 +178,15 @@ def test_goodput_leaves_out_the_time_of_learning():
     assert goodput.goodput([answered(0.0, 4.0), answered(10.0, 4.0)], 5.5, 10.0, 5.0) == 0.1
 
 
-def test_only_what_ended_in_the_time_of_waiting_counts():
+def test_only_what_ended_in_the_time_of_waiting_counts() -> None:
     calls = [Call(1.0, 2.0, 200, 1, True, 1), Call(2.0, 10.9, 200, 2, True, 1), Call(3.0, 11.1, 200, 3, True, 1)]
     assert goodput.within(calls, 10.0) == calls[:2]
 
 
-def test_a_gateway_that_answers_what_it_can_meets_every_demand():
+def test_a_gateway_that_answers_what_it_can_meets_every_demand() -> None:
     scale = Scale(overloads=(5,), arriving=10.0)
 
-    def run(model, share, refused_after):
+    def run(model: Model, share: float, refused_after: float) -> Run:
         good = [answered(number / model.capacity / share, 1.0) for number in range(int(model.capacity * share * 10))]
         return Run(model, 5, [*good, answered(0.0, 2.0, 503), answered(6.0, refused_after, 503)], 0)
 
@@ -201,13 +206,13 @@ def test_a_gateway_that_answers_what_it_can_meets_every_demand():
         (Arrival(0.0, 0.0, 0.01, NO_ANSWER, 1), False),
     ],
 )
-def test_each_refusal_says_when_to_try_again(one, met):
+def test_each_refusal_says_when_to_try_again(one: Any, met: bool) -> None:
     model = MODELS[0]
     (_, told, _, _) = goodput._demands(model, [Run(model, 5, [one], 0)], Scale())
     assert told.met is met
 
 
-def test_the_capacity_is_that_of_the_largest_batches():
+def test_the_capacity_is_that_of_the_largest_batches() -> None:
     merged, alone = MODELS[2], MODELS[3]
     assert merged.capacity == pytest.approx(256 / (0.3 + 256 * 0.003))
     assert alone.capacity == pytest.approx(1 / 0.3)

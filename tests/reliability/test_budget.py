@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,20 +44,20 @@ async def asked(answer: bytes, *, reads_all: bool) -> tuple[Told, int]:
         (b"", Told(-1, False)),
     ],
 )
-def test_a_client_sends_its_whole_body_and_is_told_something(answer, told):
+def test_a_client_sends_its_whole_body_and_is_told_something(answer: bytes, told: Any) -> None:
     found, received = asyncio.run(asked(answer, reads_all=True))
     assert found == told
     assert received > len(BODY)
 
 
-def test_a_client_that_is_refused_early_has_read_why():
+def test_a_client_that_is_refused_early_has_read_why() -> None:
     refusal = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
     found, received = asyncio.run(asked(refusal, reads_all=False))
     assert found == Told(503, True)
     assert received < len(BODY)
 
 
-def test_each_demand_is_held():
+def test_each_demand_is_held() -> None:
     good = [Told(200, False)] * 10 + [Told(503, True)] * 54
     assert budget.section([good, good], 40.0, 300.0, 0).met
     assert not budget.section([good, good], 40.0, 500.0, 0).met

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def answer(status: bytes, body: bytes, *headers: bytes) -> bytes:
         (b"", ("no answer (ConnectionError)", False)),
     ],
 )
-def test_an_answer_or_one_refusal_and_nothing_else(sent, found):
+def test_an_answer_or_one_refusal_and_nothing_else(sent: Any, found: tuple[Any, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -50,11 +51,12 @@ def test_an_answer_or_one_refusal_and_nothing_else(sent, found):
         thread.join()
 
 
-def test_each_part_of_the_promise_is_held():
+def test_each_part_of_the_promise_is_held() -> None:
     good = Told("a lie", "503", 1.0, proper=True, replaced=True, back=2.0)
     right, cut, others = Call(1, 2, 200, 1, True, 1), Call(1, 2, CUT, 1, False, None), Call(1, 2, 200, 1, False, 2)
     assert lies.section([good], [right], [right], True, 1.0).met
-    for bad in ({"proper": False}, {"replaced": False}, {"back": None}):
+    changes: tuple[dict[str, Any], ...] = ({"proper": False}, {"replaced": False}, {"back": None})
+    for bad in changes:
         told = Told(**{"lie": "a lie", "answer": "", "took": 1.0, "proper": True, "replaced": True, "back": 2.0, **bad})
         assert not lies.section([told], [right], [right], True, 1.0).met
     assert not lies.section([good], [right, cut], [right], True, 1.0).met

@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "reliability"))
 
 import budget
-import goodput
 import kills
 import leaving
 import lies
@@ -40,12 +39,11 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Registrations and broken versions have tests of their own: tests/registry/test_registering_at_once.py,
-# tests/gateway/test_follow.py.
+# tests/gateway/test_follow.py. Goodput depends on what else the machine does, and is left to `make reliability`.
 PROOFS = {
     "swaps": swaps.prove,
     "outages": outages.prove_short,
     "kills": kills.prove,
-    "goodput": goodput.prove,
     "leaving": leaving.prove,
     "silence": silence.prove,
     "memory": budget.prove,

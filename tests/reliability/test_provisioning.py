@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parts import Gateway
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "reliability"))
@@ -31,16 +32,16 @@ GOOD = Found(6, 12, [], 1.0, 6, [], 1.0, "ready", True, 100.0, [CALL])
     ],
     ids=["killed", "flooded", "huge", "calls"],
 )
-def test_each_demand_is_held(changes):
+def test_each_demand_is_held(changes: Any) -> None:
     assert provisioning.section(GOOD).met
     assert not provisioning.section(msgspec.structs.replace(GOOD, **changes)).met
 
 
-class _Gateway:
+class _Gateway(Gateway):
     """An admin API that says the same of a deployment all the time."""
 
     def __init__(self, state: str, reason: str | None) -> None:
-        self.client = self
+        self.client: Any = self
         self._view = {"state": state, "variants": [{"refused": None if reason is None else {"reason": reason}}]}
 
     def deployment(self, name: str) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class _Gateway:
         return [{"name": "one", **self._view}]
 
 
-def test_what_is_not_ready_in_time_is_named_with_what_is_said_of_it(monkeypatch):
+def test_what_is_not_ready_in_time_is_named_with_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provisioning, "_READY", 0.0)
     assert provisioning._until_ready(_Gateway("ready", None), ["one"])[0] == []
     assert provisioning._until_ready(_Gateway("refused", "no such file"), ["one"])[0] == ["one: refused: no such file"]
@@ -59,7 +60,7 @@ def test_what_is_not_ready_in_time_is_named_with_what_is_said_of_it(monkeypatch)
     assert provisioning._settled(_Gateway("refused", "too large")) == ("refused: too large", True)
 
 
-def test_the_example_is_as_large_as_is_said(tmp_path, monkeypatch):
+def test_the_example_is_as_large_as_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provisioning, "_EXAMPLE", 1)
     folder = provisioning._with_huge_example(tmp_path / "huge")
     golden = json.loads((folder / "legion.golden.json").read_text())

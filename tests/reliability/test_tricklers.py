@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "reliabil
 import tricklers
 
 
-def test_each_sends_a_byte_at_a_time_and_comes_back_when_disconnected():
+def test_each_sends_a_byte_at_a_time_and_comes_back_when_disconnected() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
         with tricklers.started(server.getsockname()[1], 3) as trickle:

@@ -65,7 +65,7 @@ def those_who_left_are_executed(patch: pytest.MonkeyPatch) -> None:
     """Requests that wait are not looked at when they are handed over."""
 
     def take(self: Backlog, calls: int, size: int, now: float) -> list[Pending]:
-        return [self._waiting.popleft() for _ in range(min(calls, len(self._waiting)))]
+        return [self.waiting.popleft() for _ in range(min(calls, len(self.waiting)))]
 
     patch.setattr(Backlog, "take", take)
 
@@ -74,8 +74,8 @@ def only_the_front_is_swept(patch: pytest.MonkeyPatch) -> None:
     """Deadlines are looked at from the front of the queue, as if it were in their order."""
 
     def sweep(self: Backlog, now: float, pace: Pace, since: float) -> None:
-        while self._waiting and self._waiting[0].call.deadline <= now:
-            self._waiting.popleft().fail(TooLate())
+        while self.waiting and self.waiting[0].call.deadline <= now:
+            self.waiting.popleft().fail(TooLate())
 
     patch.setattr(Backlog, "sweep", sweep)
 

@@ -47,7 +47,7 @@ class Load:
 
     async def run(self, load: Callable[[], Awaitable[None]]) -> None:
         """Start, load, stop."""
-        replica = type("Replica", (SimulatedReplica,), {"make": staticmethod(self._make)})
+        replica: Any = type("Replica", (SimulatedReplica,), {"make": staticmethod(self._make)})
         plan = wire.Plan("model", "1", "/nowhere", "gppi")
 
         async def start(seconds: float) -> Any:

@@ -5,7 +5,7 @@
 - A worker that makes progress is not ended, and whatever is started ends or is refused.
 - One deployment's faults touch no other.
 - When the faults stop, everything that is asked for is served again within a bounded time.
-- In the end nothing is left in any queue, table or task.
+- In the end nothing is left in any queue, table or task, and nothing of the memory budget is held.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,17 @@ from virtual_loop import run
 
 from legion import wire
 from legion.gateway.deployments.declaration import Declaration, VariantDeclaration, Workers
-from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.fleet import Fleet
 from legion.gateway.deployments.provisioner import Provisioner
 from legion.gateway.deployments.routes import Routes
 from legion.gateway.deployments.runtime import Runtime
-from legion.gateway.deployments.saved_deployments import SavedDeployment
+from legion.gateway.deployments.saved_deployments import SavedDeployment, SavedDeployments
 from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, TooLate
 from legion.gateway.dispatch.sweeper import SWEEP
 from legion.gateway.http.exchange import Exchange
 from legion.gateway.http.refusal import Refusal
-from legion.gateway.limits import Limits
+from legion.gateway.limits import MIB, Limits
+from legion.gateway.memory_budget import MemoryBudget
 
 # Seconds by which all is well again once nothing goes wrong any more: retries and restarts wait for minutes.
 _RECOVERY = 700.0
@@ -58,10 +59,10 @@ class _Caller:
         self.settled = 0
         self.left = False
         self.executions = 0
-        self.exchange: Exchange | None = None
+        self.exchange: Any = None
 
 
-class _Saved:
+class _Saved(SavedDeployments):
     """Saved deployments that are kept in memory, while that works."""
 
     def __init__(self, broken: Callable[[], bool]) -> None:
@@ -103,7 +104,8 @@ class World:
         self.loop = asyncio.get_running_loop()
         self.shelf = Shelf()
         self.routes = Routes()
-        replica = type("Replica", (SimulatedReplica,), {"make": staticmethod(self._worker)})
+        self.budget = MemoryBudget(MIB)
+        replica: Any = type("Replica", (SimulatedReplica,), {"make": staticmethod(self._worker)})
 
         async def start(plan: wire.Plan, python: Path, seconds: float) -> Any:
             return await replica.start(plan, python, start_timeout=seconds)
@@ -212,7 +214,7 @@ class World:
     # What is asked
 
     async def _call(self, step: Step, *, must: bool = False) -> None:
-        caller, name, patience = _Caller(next(self._numbers)), step.whom, step.how
+        caller, name = _Caller(next(self._numbers)), step.whom
         self.callers[caller.number] = caller
         headers = [(b"content-type", b"application/json"), (b"x-user", b"%d" % (caller.number % 3))]
         route = self.routes.find({"method": "POST", "path": f"/models/{name}/invocations"})
@@ -220,7 +222,14 @@ class World:
             if must or name == STEADY:
                 self._violated(f"{name} has no route")
             return
-        exchange = caller.exchange = Exchange(headers, *route)
+        exchange = caller.exchange = Exchange(headers, route, self.budget)
+        try:
+            await self._ask(caller, exchange, step, must)
+        finally:
+            exchange.close()
+
+    async def _ask(self, caller: _Caller, exchange: Exchange, step: Step, must: bool) -> None:
+        name, patience = step.whom, step.how
         receive = self._receive(caller, patience) if patience >= 0 and caller.number % 2 else None
         began = self.loop.time()
         if step.body:
@@ -231,7 +240,7 @@ class World:
         except (Refusal, QueueFull, Crashed) as reason:
             self._judge(caller, name, reason, began, must)
             return
-        self._is_current(exchange, route[0])
+        self._is_current(exchange)
         if patience >= 0 and receive is None:
             self.loop.call_later(patience, self._leave, caller)
         pending.future.add_done_callback(lambda future: self._settled(caller))
@@ -250,7 +259,7 @@ class World:
         exchange = caller.exchange
         stream = exchange.pending.stream
         begun, due = 0, self.loop.time() + patience
-        version = exchange.release.delivery.plan.version
+        version = exchange.choice.release.delivery.plan.version
         try:
             async for piece in stream.pieces():
                 if piece != b"s%d/%b/%d" % (caller.number, version.encode(), begun):
@@ -292,8 +301,8 @@ class World:
         if caller.settled != 1:
             self._violated(f"request {caller.number} to {name} was settled {caller.settled} times by its deadline")
 
-    def _is_current(self, exchange: Exchange, deployment: Deployment) -> None:
-        if exchange.release not in deployment.releases:
+    def _is_current(self, exchange: Exchange) -> None:
+        if exchange.choice is None or exchange.choice.release not in exchange.deployment.releases:
             self._violated("a request was given to a release that is not current")
 
     def _judge(self, caller: _Caller, name: str, outcome: Any, began: float, must: bool) -> None:
@@ -302,7 +311,7 @@ class World:
         if isinstance(outcome, wire.Reply):
             if outcome.body.split(b"/")[0] != b"%d" % caller.number or outcome.status != 200:
                 self._violated(f"request {caller.number} got {outcome.status} {outcome.body!r}")
-            version = caller.exchange.release.delivery.plan.version.encode()
+            version = caller.exchange.choice.release.delivery.plan.version.encode()
             if outcome.body.split(b"/")[-1] != version:
                 self._violated(f"request {caller.number} was given to version {version!r} and got {outcome.body!r}")
         elif isinstance(outcome, TooLate) and now < pending.deadline - _EPSILON:
@@ -315,14 +324,17 @@ class World:
             self._violated(f"request {caller.number} was refused with {outcome.status}")
         if not isinstance(outcome, (wire.Reply, Left)) and outcome.retry_after is None:
             self._violated(f"request {caller.number} was refused without saying when to try again")
+        self._check_promised(caller, name, outcome, now - began, must)
+
+    def _check_promised(self, caller: _Caller, name: str, outcome: Any, took: float, must: bool) -> None:
         if (must or name == STEADY) and not isinstance(outcome, wire.Reply):
             self._violated(f"request {caller.number} to {name} got {type(outcome).__name__}, and must be answered")
-        if name == STEADY and now - began > 0.5:
-            self._violated(f"request {caller.number} to {name} took {now - began:.3f} s")
+        if name == STEADY and took > 0.5:
+            self._violated(f"request {caller.number} to {name} took {took:.3f} s")
 
     def _ended(self, caller: _Caller) -> bool:
         """Whether its release was ended before it could answer: it never started, or its workers were lost."""
-        release = caller.exchange.release
+        release = caller.exchange.choice.release
         owner = release.delivery.plan.entrypoint
         lost = any(worker.dead and not worker.asked_to_stop for worker in self.workers if worker.reference == owner)
         return release.pool._stopped and (release.since is None or lost)
@@ -370,7 +382,7 @@ class World:
             # Whoever sees a refusal asks again.
             self.fleet.put(_declaration(one, one.workers))
         for one in self.scenario.deployments:
-            await self._await(lambda one=one: self._serves(one.name), f"{one.name} is served", _RECOVERY)
+            await self._await(partial(self._serves, one.name), f"{one.name} is served", _RECOVERY)
         # By now whatever hangs has been replaced.
         await asyncio.sleep(60.0)
         for one in self.scenario.deployments:
@@ -390,6 +402,8 @@ class World:
                 self._violated(f"a worker of {worker.owner} was not ended")
         if (one := self._provisioner_of_now()) is not None:
             self._violated(f"the provisioner {one.pid} was not ended")
+        if self.budget.held:
+            self._violated(f"{self.budget.held} bytes are still held")
         for caller in self.callers.values():
             pending = caller.exchange and caller.exchange.pending
             if pending is not None and not pending.future.done():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,8 @@ from legion.errors import UsageError
 from legion.toolchain.parameters import check, check_quoting
 
 
-class Parameter(NamedTuple):
+@dataclass
+class Parameter:
     name: str
     type: str = "string"
     default: Any = None

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from legion import settings
-from legion.disk import durable, sizes
+from legion.disk import durable, lock, sizes
 
 # A path, or a reference such as models:/NAME@ALIAS.
 Model = str | PathLike[str]
@@ -36,7 +36,7 @@ def make_admin_token() -> str:
         return found
     path = settings.token_file(os.environ)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with durable.locked(path.with_suffix(".lock")):
+    with lock.transient(path.with_suffix(".lock")):
         if (found := settings.admin_token(os.environ)) is None:
             found = secrets.token_urlsafe(32)
             with durable.new_file(path) as file:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from legion.api import settings
 from legion.api.progress import LOGGED, Progress
 from legion.api.stack_settings import DEFAULTS, StackSettings
+from legion.disk.lock import tried
 from legion.documents.redaction import redacted
 from legion.errors import OutsideError
 from legion.stack.plan import Plan, Wish
@@ -96,18 +96,14 @@ def _free(host: str, port: int, option: str) -> int:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder for this process: two stacks on one SQLite file and one set of deployments disturb each other."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = (folder / ".lock").open("ab")
-    except OSError as error:
-        raise OutsideError(f"{folder} cannot be used ({error.strerror}); choose another --data") from None
-    with file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutsideError(
-                f"another legion up keeps its data in {folder}; end it, or choose another --data"
-            ) from None
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            alone = stack.enter_context(tried(folder / ".lock"))
+        except OSError as error:
+            raise OutsideError(f"{folder} cannot be used ({error.strerror}); choose another --data") from None
+        if not alone:
+            raise OutsideError(f"another legion up keeps its data in {folder}; end it, or choose another --data")
         yield
 
 

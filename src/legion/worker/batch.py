@@ -201,7 +201,9 @@ class Answerer:
             elif call.protocol == wire.MLFLOW:
                 status, body, kind = self._model.invoke(call.body, call.content_type)
             else:
-                raise InputError("this model's signature is no table; call it by /invocations or /v2/models/NAME/infer")
+                raise InputError(
+                    "this model's signature is no table; call it by /invocations or by the Open Inference Protocol"
+                )
             _check_size(body)
         except BaseException as error:
             _stop_if_asked(error)

@@ -27,7 +27,7 @@ def delivery(version: str, *, folder: str = "/nowhere", python: str = "/nowhere/
 class StubWorkers:
     """Every worker that was started, by its version. The next starts of a version raise what `faults` has for it.
 
-    A start takes `seconds`, and a worker `ending` seconds to stop.
+    A start takes `seconds`, or for the next ones those of `later`; a worker takes `ending` seconds to stop.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,7 @@ class StubWorkers:
         self.starts: defaultdict[str, list[float]] = defaultdict(list)
         self.plans: list[tuple[wire.Plan, Path, float]] = []
         self.seconds = 0.0
+        self.later: list[float] = []
         self.ending = 0.0
         self.runtime = Runtime(self._start, lambda: EPOCH + timedelta(seconds=self.loop.time()), lambda: 0.5)
 
@@ -46,7 +47,7 @@ class StubWorkers:
         self.starts[plan.version].append(self.loop.time())
         faults = self.faults[plan.version]
         fault = faults.pop(0) if faults else None
-        await asyncio.sleep(self.seconds)
+        await asyncio.sleep(self.later.pop(0) if self.later else self.seconds)
         if fault is not None:
             raise fault
         worker = StubWorker(ending=self.ending)

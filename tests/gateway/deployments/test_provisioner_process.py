@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import command_of, wait_until
+from conftest import Server, command_of, wait_until
 from legion.gateway.deployments.provisioner_process import ProvisionerProcess
 from legion.provisioning_messages import MAX_LINE
 
@@ -23,19 +24,19 @@ SOURCE = """
 """
 
 
-def provisioners(pid):
+def provisioners(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if b"legion.provision" in command_of(child)]
 
 
-def gone(pid):
+def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
 
 
-async def lived(script, *lines):
+async def lived(script: str, *lines: bytes) -> tuple[list[bytes], int]:
     """What a process of this script wrote after these lines, and its exit code."""
     process = await ProvisionerProcess.run(sys.executable, "-c", script)
     for line in lines:
@@ -46,7 +47,7 @@ async def lived(script, *lines):
         process.kill()
 
 
-def test_lines_come_one_by_one_and_a_long_one_is_cut():
+def test_lines_come_one_by_one_and_a_long_one_is_cut() -> None:
     size = MAX_LINE + 1
     script = (
         f"print('a'); print(); print('b' * {MAX_LINE}); print('c' * {3 * MAX_LINE}); print('d'); print('cut', end='')"
@@ -62,24 +63,24 @@ def test_lines_come_one_by_one_and_a_long_one_is_cut():
     assert code == 0
 
 
-def test_what_is_sent_arrives_in_order():
+def test_what_is_sent_arrives_in_order() -> None:
     found, _ = asyncio.run(lived("print(input() + input())", b"one\n", b"two\n"))
     assert found == [b"onetwo"]
 
 
-def test_a_process_that_reads_nothing_is_ended():
+def test_a_process_that_reads_nothing_is_ended() -> None:
     _, code = asyncio.run(lived("import time; time.sleep(600)", *[b"x" * 2**20 + b"\n"] * 12))
     assert code == -signal.SIGKILL
 
 
-def test_what_it_started_ends_with_it():
+def test_what_it_started_ends_with_it() -> None:
     script = """if True:
         import subprocess, sys, time
         print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
         time.sleep(600)
     """
 
-    async def killed():
+    async def killed() -> tuple[int, int]:
         process = await ProvisionerProcess.run(sys.executable, "-c", script)
         child = int(await anext(aiter(process)))
         assert not gone(child)
@@ -92,14 +93,16 @@ def test_what_it_started_ends_with_it():
 
 
 @pytest.fixture
-def gateway(start_server, gppi_folder, environment, tmp_path):
+def gateway(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> Server:
     file = tmp_path / "probe.yaml"
     file.write_text(f"name: probe\nmodel: {gppi_folder(SOURCE)}\nworkers: {{env: local}}\n")
     return start_server(file)
 
 
 @pytest.mark.slow
-def test_it_is_started_again_and_the_model_goes_on(gateway):
+def test_it_is_started_again_and_the_model_goes_on(gateway: Server) -> None:
     row = {"dataframe_split": {"columns": ["a"], "data": [[2.0]]}}
     first = provisioners(gateway.process.pid)
     assert len(first) == 1
@@ -113,7 +116,7 @@ def test_it_is_started_again_and_the_model_goes_on(gateway):
 
 
 @pytest.mark.slow
-def test_a_killed_gateway_leaves_none(gateway):
+def test_a_killed_gateway_leaves_none(gateway: Server) -> None:
     left = provisioners(gateway.process.pid) + gateway.workers()
     assert len(left) == 2
     gateway.process.kill()
@@ -122,7 +125,7 @@ def test_a_killed_gateway_leaves_none(gateway):
 
 
 @pytest.mark.slow
-def test_the_gateway_never_loads_what_the_provisioner_does(gateway):
+def test_the_gateway_never_loads_what_the_provisioner_does(gateway: Server) -> None:
     """Neither numpy nor mlflow is mapped into the gateway's process."""
     maps = Path(f"/proc/{gateway.process.pid}/maps").read_text()
     assert "msgspec" in maps

@@ -27,7 +27,7 @@ def request(body: bytes, deadline: float = FAR) -> Pending:
 def backlog(*requests: Pending) -> Backlog:
     made = Backlog()
     for one in requests:
-        made.add(one)
+        made.waiting.append(one)
     return made
 
 
@@ -35,9 +35,10 @@ def bodies(requests: Iterable[Pending]) -> list[bytes]:
     return [one.call.body for one in requests]
 
 
-def outcome(pending: Pending) -> type[BaseException] | None:
+def outcome(pending: Pending) -> type[BaseException | None] | None:
     """What it was refused with; None while it waits."""
-    return type(pending.future.exception()) if pending.future.done() else None
+    error = pending.future.exception() if pending.future.done() else None
+    return None if error is None else type(error)
 
 
 def pace(seconds: float = 1.0, timeout: float = 10.0) -> Pace:
@@ -60,7 +61,7 @@ async def test_a_batch_has_about_so_many_bytes_and_at_least_one_request() -> Non
     waiting = backlog(request(b"a" * 50), request(b"b" * 60), request(b"c"), request(b"d" * 500), request(b"e"))
     assert len(waiting.take(9, 100, 0.0)) == 2
     assert len(waiting.take(9, 100, 0.0)) == 2
-    assert len(waiting) == 1
+    assert len(waiting.waiting) == 1
 
 
 @on_virtual_loop
@@ -93,8 +94,8 @@ async def test_a_suspect_goes_alone() -> None:
 async def test_what_is_put_back_comes_first_in_its_order() -> None:
     waiting = backlog(request(b"c"))
     waiting.put_back(iter([request(b"a"), request(b"b")]))
-    assert bodies(waiting) == [b"a", b"b", b"c"]
-    assert len(waiting) == 3
+    assert bodies(waiting.waiting) == [b"a", b"b", b"c"]
+    assert len(waiting.waiting) == 3
 
 
 @on_virtual_loop
@@ -103,7 +104,7 @@ async def test_a_sweep_refuses_the_late_wherever_they_stand() -> None:
     waiting = backlog(early, late, left, other)
     left.fail(Left())
     waiting.sweep(5.0, Pace(Limits(), 1), 0.0)
-    assert list(waiting) == [early, other]
+    assert list(waiting.waiting) == [early, other]
     assert [outcome(one) for one in (late, left)] == [TooLate, Left]
 
 
@@ -113,7 +114,7 @@ async def test_a_sweep_refuses_who_cannot_be_answered_in_time() -> None:
     requests = [request(b"", 12.9) for _ in range(4)]
     waiting = backlog(*requests)
     waiting.sweep(10.0, pace(), 0.0)
-    assert list(waiting) == requests[:2]
+    assert list(waiting.waiting) == requests[:2]
     refusal = requests[2].future.exception()
     assert isinstance(refusal, QueueFull)
     assert refusal.retry_after == 2
@@ -124,9 +125,9 @@ async def test_a_sweep_refuses_who_cannot_be_answered_in_time() -> None:
 async def test_what_the_worker_has_begun_counts() -> None:
     waiting = backlog(request(b"", 12.5))
     waiting.sweep(10.0, pace(2.0), 8.0)
-    assert len(waiting) == 1
+    assert len(waiting.waiting) == 1
     waiting.sweep(10.0, pace(2.0), 9.0)
-    assert len(waiting) == 0
+    assert len(waiting.waiting) == 0
 
 
 @pytest.mark.parametrize("refused", [TooLate, Left, QueueFull])
@@ -141,7 +142,7 @@ async def test_who_is_refused_stands_in_nobody_s_way(refused: type[Exception]) -
             one.fail(Left())
     waiting.sweep(10.0, pace(), 0.0)
     assert {outcome(one) for one in gone} == {refused}
-    assert list(waiting) == [stays]
+    assert list(waiting.waiting) == [stays]
 
 
 @on_virtual_loop
@@ -150,5 +151,5 @@ async def test_all_are_refused_at_the_end() -> None:
     waiting = backlog(left, stays)
     left.fail(Left())
     waiting.fail(Crashed())
-    assert len(waiting) == 0
+    assert len(waiting.waiting) == 0
     assert [outcome(one) for one in (left, stays)] == [Left, Crashed]

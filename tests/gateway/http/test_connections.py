@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 import virtual_time
 from legion.gateway.http.connections import Connections
 
 
 class Connection:
-    def __init__(self):
-        self.seen = []
-        self.then = lambda: None
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+        self.then: Callable[[], object] = lambda: None
 
-    def examine(self, now):
+    def examine(self, now: float) -> None:
         self.seen.append(now)
         self.then()
 
 
-def test_each_is_examined_once_a_second_and_none_that_has_ended():
-    async def scenario():
+def test_each_is_examined_once_a_second_and_none_that_has_ended() -> None:
+    async def scenario() -> None:
         connections = Connections()
         all_of_them = [Connection() for _ in range(1000)]
+
+        def end_all_but(this: Connection) -> None:
+            for one in all_of_them:
+                if one is not this:
+                    connections.discard(one)
+
         for connection in all_of_them:
             assert connections.add(connection, 0.0)
             # Whichever comes first ends all others.
-            connection.then = lambda it=connection: [connections.discard(one) for one in all_of_them if one is not it]
+            connection.then = partial(end_all_but, connection)
         assert connections.meter.open == 1000
         watching = asyncio.get_running_loop().create_task(connections.watch())
         await asyncio.sleep(3.5)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from legion.disk.cache import Hold
 from legion.errors import LegionError, OutsideError, RefusedError, UsageError
 from legion.gateway.deployments.declaration import VariantDeclaration, Workers
+from legion.gateway.deployments.latest import Latest
 from legion.gateway.deployments.release import Release, holds_of, named
 from legion.gateway.deployments.runtime import Runtime
 from legion.gateway.deployments.standby import Standby
@@ -27,7 +29,6 @@ _logger = logging.getLogger("legion.gateway")
 
 # The errors that a failure's kind stands for.
 _ERRORS: dict[str, type[LegionError]] = {"usage": UsageError, "refused": RefusedError, "outside": OutsideError}
-
 
 # What could not be started for a reason outside of it (no more files, no memory) is tried again after so many seconds.
 _RETRY = (10.0, 30.0, 60.0, 300.0)
@@ -83,7 +84,9 @@ class Variant:
         self._previous_holds: list[Hold] = []
         self._remember(kept.previous)
         self._pinned_from = kept.pinned_from
-        self._installing: asyncio.Task[None] | None = None
+        # Asked for, and neither served nor refused for good.
+        self._coming: Delivery | None = None
+        self._installing = Latest()
         self._failures = 0
         self._again: asyncio.TimerHandle | None = None
 
@@ -131,6 +134,7 @@ class Variant:
             self.starting = None
             return
         self._pinned_from = None
+        self._failures = 0
         self._install(delivery)
 
     def restore(self, delivery: Delivery) -> None:
@@ -153,18 +157,17 @@ class Variant:
         serving = self.serving
         self._pinned_from = None if serving is None else serving.delivery.key
         if self.standby.has(before, self.settings.workers.replicas):
-            # Whatever is being started has been overtaken by this.
-            self._give_up_retry()
-            if self._installing is not None:
-                self._installing.cancel()
+            self._overtake()
             self._switch(self.standby.take())
         else:
             self._install(before)
         return before
 
     def resize(self) -> None:
-        """Start the same version anew under the settings' workers."""
-        if self.release is not None:
+        """Start the same version anew under the settings' workers; the one that is on its way, if one is."""
+        if self._coming is not None:
+            self._install(self._coming)
+        elif self.release is not None:
             self._install(self.release.delivery)
 
     def limit(self, limits: Limits) -> None:
@@ -175,23 +178,27 @@ class Variant:
 
     async def stop(self) -> None:
         """Answer what was taken in, then end every worker."""
-        self._give_up_retry()
-        if self._installing is not None:
-            self._installing.cancel()
-            await asyncio.gather(self._installing, return_exceptions=True)
+        self._overtake()
+        await self._installing.stop()
         if self.release is not None:
             self.standby.let_go(self.release)
         await self.standby.stop()
         self._remember(None)
 
     def _install(self, delivery: Delivery) -> None:
-        self._give_up_retry()
-        self._installing = asyncio.get_running_loop().create_task(self._start(delivery, self._installing))
+        self._overtake()
+        self._coming = delivery
+        self._installing.run(partial(self._start, delivery))
 
-    async def _start(self, delivery: Delivery, overtaken: asyncio.Task[None] | None) -> None:
-        if overtaken is not None:
-            overtaken.cancel()
-            await asyncio.gather(overtaken, return_exceptions=True)
+    def _overtake(self) -> None:
+        """Give up what is being started or is to be tried again: something else is asked for."""
+        self._coming = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        self._installing.give_up()
+
+    async def _start(self, delivery: Delivery) -> None:
         settings = self.settings
         replicas = settings.workers.replicas
         if self.serving is not None and self.serving.fits(delivery, replicas):
@@ -211,7 +218,9 @@ class Variant:
         except Exception as error:
             self._give_up(release)
             self._refuse(self._named(error, delivery), delivery)
-            if not isinstance(error, RefusedError):
+            if isinstance(error, RefusedError):
+                self._coming = None
+            else:
                 self._retry_later(delivery)
         except BaseException:
             self._give_up(release)
@@ -232,11 +241,6 @@ class Variant:
         self._failures += 1
         self._again = asyncio.get_running_loop().call_later(delay, self._install, delivery)
 
-    def _give_up_retry(self) -> None:
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
-
     @property
     def _whole_name(self) -> str:
         return f"{self.settings.deployment}/{self.declared.name}"
@@ -252,7 +256,8 @@ class Variant:
         self._previous_holds = [] if previous is None else holds_of(previous)
 
     def _give_up(self, release: Release) -> None:
-        release.let_go()
+        # It may have been started by the time it is given up.
+        self.standby.let_go(release)
         if self.release is release:
             self.release = None
 
@@ -272,6 +277,8 @@ class Variant:
     def _switch(self, release: Release) -> None:
         """From here on every request goes to this release."""
         old = self.serving
+        if release.pool.limits != self.settings.limits:
+            release.pool.limits = self.settings.limits
         self.release = release
         release.taken()
         self.swaps["taken"] += 1
@@ -287,7 +294,7 @@ class Variant:
 
     def _settled(self) -> None:
         self._failures = 0
-        self.starting = self.refused = None
+        self._coming = self.starting = self.refused = None
         if not self.first.done():
             self.first.set_result(None)
         self.settings.changed(self)

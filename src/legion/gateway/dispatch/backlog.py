@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from legion.gateway.dispatch.pace import Pace
 from legion.gateway.dispatch.pending import Pending, QueueFull, TooLate
 
 
 class Backlog:
-    """Those who left and those who are late go no further than this."""
+    """Those who left and those who are late go no further than this. `waiting` is to be read, and added to."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Pending] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __iter__(self) -> Iterator[Pending]:
-        return iter(self._waiting)
-
-    def add(self, pending: Pending) -> None:
-        """Put it at the end."""
-        self._waiting.append(pending)
+        self.waiting: deque[Pending] = deque()
 
     def put_back(self, again: Iterable[Pending]) -> None:
         """Put these, in their order, before all others."""
-        self._waiting.extendleft(reversed(list(again)))
+        self.waiting.extendleft(reversed(list(again)))
 
     def take(self, calls: int, size: int, now: float) -> list[Pending]:
         """The next batch: at most so many calls, and about `size` bytes."""
-        waiting = self._waiting
+        waiting = self.waiting
         batch: list[Pending] = []
         while waiting and len(batch) < calls and size > 0:
             pending = waiting[0]
@@ -54,8 +44,9 @@ class Backlog:
 
         `since` is when the worker that will be free next began with what it has.
         """
-        stay: deque[Pending] = deque()
-        for pending in self._waiting:
+        waiting = self.waiting
+        stay: list[Pending] = []
+        for pending in waiting:
             deadline = pending.call.deadline
             if deadline <= now:
                 pending.fail(TooLate())
@@ -63,9 +54,11 @@ class Backlog:
                 pending.fail(QueueFull(pace.retry_after))
             if not pending.future.done():
                 stay.append(pending)
-        self._waiting = stay
+        if len(stay) < len(waiting):
+            waiting.clear()
+            waiting.extend(stay)
 
     def fail(self, error: Exception) -> None:
         """Refuse all."""
-        while self._waiting:
-            self._waiting.popleft().fail(error)
+        while self.waiting:
+            self.waiting.popleft().fail(error)

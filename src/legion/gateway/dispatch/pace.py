@@ -46,6 +46,8 @@ class Pace:
         self._limits = limits
         # What a call takes; None before the first answer.
         self._seconds: float | None = None
+        # What takes less than this teaches nothing more: quick models need not be watched closely.
+        self._settled = 0.0
         self.size = 1
         self.ahead = False
         self.room = limits.queue
@@ -54,11 +56,15 @@ class Pace:
 
     def learn(self, calls: int, seconds: float) -> None:
         """So many calls, given to a worker at once, took so long."""
+        if seconds < self._settled * calls:
+            return
         known = self._seconds = _blended(self._seconds, seconds / calls)
         self.size = max(1, min(_FRAME_CALLS, self._limits.batch, int(_FRAME_SECONDS / max(known, 1e-9))))
         self.ahead = known * self.size < _AHEAD
         # One is being answered, and one is the request itself.
         self.room = self._room(int(min((self._time / max(known, 1e-9) - 2) * self._workers, 1e9)))
+        plenty = self.size == _FRAME_CALLS and self.room == self._limits.queue
+        self._settled = _FRAME_SECONDS / _FRAME_CALLS if plenty else 0.0
 
     @property
     def _time(self) -> float:
@@ -88,6 +94,8 @@ class BatchPace(Pace):
 
     def learn(self, calls: int, seconds: float) -> None:
         """A batch of so many calls took so long."""
+        if seconds < self._settled and calls < self.size:
+            return
         self._fit(calls, seconds)
         mean = self._seconds or 0.0
         fixed = max(0.0, mean - self._each * self._mean_calls)
@@ -100,6 +108,7 @@ class BatchPace(Pace):
         self.room = self._room(self._full * self._workers * max(0, int(self._time / max(self._batch, 1e-9)) - 1))
         self.ahead = mean < _AHEAD_MERGED
         self.linger = 0.0 if self.ahead else min(_LINGER, _LINGER_SHARE * mean)
+        self._settled = _AHEAD_MERGED / 2 if self.ahead and self.room == self._limits.queue else 0.0
 
     def _fit(self, calls: int, seconds: float) -> None:
         """A line through what batches took, what came last counting most."""
@@ -108,7 +117,9 @@ class BatchPace(Pace):
             self._seconds, self._mean_calls = seconds, calls
             return
         share = 1 - _MEMORY
-        off_calls, off_seconds = calls - self._mean_calls, min(seconds, 4 * known + 0.01) - known
+        # One outlier says little about the next; a larger batch may well take longer in proportion.
+        most = 4 * known * max(1.0, calls / self._mean_calls) + 0.01
+        off_calls, off_seconds = calls - self._mean_calls, min(seconds, most) - known
         self._mean_calls += share * off_calls
         self._seconds = known + share * off_seconds
         self._variance = _MEMORY * (self._variance + share * off_calls * off_calls)

@@ -75,7 +75,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many requests wait for a worker."""
-        return len(self._backlog)
+        return len(self._backlog.waiting)
 
     @property
     def pids(self) -> list[int]:
@@ -111,7 +111,7 @@ class Pool:
 
     @property
     def _empty(self) -> bool:
-        return not self._backlog and not any(slot.owes for slot in self._slots)
+        return not self._backlog.waiting and not any(slot.owes for slot in self._slots)
 
     def _tell_if_empty(self) -> None:
         if self._emptied is not None and self._empty:
@@ -137,16 +137,15 @@ class Pool:
 
     def submit(self, call: wire.Call, receive: Receive | None, deadline: float) -> Pending:
         """Queue a request; await its `future`. `deadline` is in loop time, in seconds. Raises QueueFull or Crashed."""
-        backlog = self._backlog
-        waiting = len(backlog)
-        if waiting >= self._pace.room:
+        waiting = self._backlog.waiting
+        if len(waiting) >= self._pace.room:
             raise QueueFull(self._pace.retry_after)
         if self._stopped:
             raise Crashed
         call.deadline = deadline
         pending = Pending(call, self._loop.create_future(), receive, self._loop.time())
-        backlog.add(pending)
-        if waiting + 1 >= _ENOUGH:
+        waiting.append(pending)
+        if len(waiting) >= _ENOUGH:
             self._flush(ahead=True)
         elif not self._flush_due:
             # The rest of this turn of the loop may bring more; they go in one frame.
@@ -161,16 +160,16 @@ class Pool:
 
     def _flush(self, *, ahead: bool = False) -> None:
         """Give what waits to the workers that are free; with `ahead`, also to one that soon will be."""
-        backlog = self._backlog
-        while backlog:
-            free = [slot for slot in self._slots if slot.free and len(backlog) >= slot.expects]
+        waiting = self._backlog.waiting
+        while waiting:
+            free = [slot for slot in self._slots if slot.takes(len(waiting))]
             if not free and ahead and self._pace.ahead:
                 free = [slot for slot in self._slots if slot.frames == 1][:1]
             if not free:
                 return
             # An even share of what waits where several workers are free.
-            share = min(self._pace.size, -(-len(backlog) // len(free)))
-            batch = backlog.take(share, self._limits.batch_bytes, self._loop.time())
+            share = min(self._pace.size, -(-len(waiting) // len(free)))
+            batch = self._backlog.take(share, self._limits.batch_bytes, self._loop.time())
             if batch:
                 self._post(free[0], batch)
 
@@ -188,11 +187,12 @@ class Pool:
         if self._emptied is not None:
             self._tell_if_empty()
         if slot.frames or not self._pace.linger:
-            self._flush(ahead=not self._merges)
+            if self._backlog.waiting:
+                self._flush(ahead=not self._merges)
             return
         # Those who were answered now may call again at once, and are waited for a little: else callers fall into two
         # groups, each of which waits for the other's batches.
-        slot.expects = min(self._pace.size, calls + len(self._backlog))
+        slot.expects = min(self._pace.size, calls + len(self._backlog.waiting))
         slot.linger = self._loop.call_later(self._pace.linger, self._linger_over, slot)
         self._flush()
 
@@ -214,11 +214,11 @@ class Pool:
                 self._pace.relearn(self._limits)
                 self._replace(slot)
         self._backlog.sweep(now, self._pace, min(slot.since for slot in self._slots))
-        for pending in self._backlog:
+        for pending in self._backlog.waiting:
             if pending.arrived < now:
                 pending.watch()
         self._tell_if_empty()
-        return bool(self._backlog) or any(slot.busy for slot in self._slots)
+        return bool(self._backlog.waiting) or any(slot.busy for slot in self._slots)
 
     def _replace(self, slot: Slot) -> None:
         """End the worker; its keeper then fills the slot again."""

@@ -10,7 +10,7 @@ from functools import partial
 from legion.gateway.dispatch.pending import Crashed, Pending, TooLate
 from legion.gateway.dispatch.stream import Stream
 from legion.gateway.dispatch.worker import Worker
-from legion.wire import STREAMS_AT_ONCE, BadFrame, Piece, Replies
+from legion.wire import STREAMS_AT_ONCE, BadFrame, Piece, Replies, Reply
 
 # A worker is replaced when so many of its streams say nothing, though nobody waits for them any more.
 _STUCK = STREAMS_AT_ONCE // 2
@@ -60,10 +60,9 @@ class Slot:
         """Whether its worker has anything to do."""
         return bool(self._calls or self._streams)
 
-    @property
-    def free(self) -> bool:
-        """Whether it has nothing to do."""
-        return self.worker is not None and not self._frames
+    def takes(self, waiting: int) -> bool:
+        """Whether it has nothing to do, and no reason to wait for more than this."""
+        return not self._frames and waiting >= self.expects and self.worker is not None
 
     @property
     def frames(self) -> int:
@@ -74,18 +73,20 @@ class Slot:
         """Give these to the worker."""
         assert self.worker is not None
         now = self._now()
-        self._end_linger()
+        if self.linger is not None:
+            self._end_linger()
         if not self._frames:
             self.since = now
         for pending in batch:
             pending.sent = now
             pending.attempts += 1
-        behind = batch if self._frames else batch[1:]
+        first = not self._frames
         self._calls.extend(batch)
         self._frames.append(len(batch))
         number = self.worker.post([pending.call for pending in batch])
         if not self._merges:
-            self._note_behind(behind, number + len(batch) - len(behind))
+            # The first of them is begun at once.
+            self._note_behind(batch[first:], number + first)
 
     def _note_behind(self, calls: Sequence[Pending], number: int) -> None:
         """These come behind others, so that there is time to take them back."""
@@ -107,18 +108,27 @@ class Slot:
         for reply in replies:
             # Still among those that wait, should the reply be one that no worker sends.
             pending = calls[0]
-            took = (reply.decode_us + reply.predict_us + reply.encode_us) * 1e-6
-            seconds = max(seconds, took) if self._merges else seconds + took
             if reply.stream:
                 self._begin(pending, reply.stream)
             else:
                 pending.settle(reply)
             calls.popleft()
+            if not self._merges:
+                seconds += _took(reply)
+        if self._merges:
+            # Those that were predicted together say the same.
+            seconds = max(_took(replies[0]), _took(replies[-1]))
         self._answered(len(replies), seconds)
 
     def _answered(self, calls: int, seconds: float) -> None:
         """Take so many calls off the frames, and tell of each frame that is whole."""
-        now = self._now()
+        now, frames = self._now(), self._frames
+        if calls == frames[0] and not self._frame_calls:
+            # As nearly all are: one frame, answered in one go.
+            frames.popleft()
+            since, self.since = self.since, now
+            self._on_answered(self, calls, min(seconds, now - since + 1e-3))
+            return
         self._frame_seconds = max(self._frame_seconds, seconds) if self._merges else self._frame_seconds + seconds
         while calls:
             done = min(calls, self._frames[0])
@@ -176,10 +186,7 @@ class Slot:
         return stuck
 
     def empty(self) -> list[Pending]:
-        """Take out all that its worker has not answered, oldest first.
-
-        Only the first frame can have ended the worker.
-        """
+        """Take out all that its worker has not answered, oldest first. Only the first frame can have ended it."""
         self.worker = None
         self._end_linger()
         left = []
@@ -199,3 +206,8 @@ class Slot:
         self._frame_calls, self._frame_seconds = 0, 0.0
         self._streams.clear()
         return left
+
+
+def _took(reply: Reply) -> float:
+    """What a worker says that it took, in seconds."""
+    return (reply.decode_us + reply.predict_us + reply.encode_us) * 1e-6

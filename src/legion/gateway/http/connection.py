@@ -9,10 +9,10 @@ import httptools
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from legion import wire
 from legion.gateway.http.connections import Connections
 from legion.gateway.http.refusal import Refusal
 from legion.gateway.http.timeouts import Phase, Sample, Stopwatch
+from legion.gateway.protocols.mlflow import MLFLOW
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
@@ -174,7 +174,7 @@ class Connection(HttpToolsProtocol):
 
     def _write_refusal(self, refusal: Refusal | None) -> None:
         if refusal is not None:
-            body = refusal.body(wire.MLFLOW)
+            body = refusal.body(MLFLOW)
             parts = [STATUS_LINES[refusal.status]]
             for name, value in (*self.server_state.default_headers, *refusal.headers):
                 parts += (name, b": ", value, b"\r\n")
