@@ -6,11 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.slow
+
+Process = subprocess.Popen[bytes]
 
 SOURCE = """
     def init():
@@ -21,27 +25,30 @@ SOURCE = """
 """
 
 
-def events(process, count):
+def events(process: Process, count: int) -> list[dict[str, Any]]:
+    assert process.stdout is not None
     return [json.loads(process.stdout.readline()) for _ in range(count)]
 
 
 @pytest.fixture
-def provisioner(tmp_path, environment):
+def provisioner(tmp_path: Path, environment: dict[str, str]) -> Iterator[Process]:
     command = [sys.executable, "-m", "legion.provision", str(tmp_path / "cache")]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
     )
     yield process
+    assert process.stdin is not None
     process.stdin.close()
     process.wait(10)
 
 
-def send(process, **request):
+def send(process: Process, **request: Any) -> None:
+    assert process.stdin is not None
     process.stdin.write(json.dumps(request).encode() + b"\n")
     process.stdin.flush()
 
 
-def test_it_brings_a_folder_and_refuses_what_is_none(provisioner, gppi_folder):
+def test_it_brings_a_folder_and_refuses_what_is_none(provisioner: Process, gppi_folder: Callable[..., Path]) -> None:
     folder = gppi_folder(SOURCE)
     send(provisioner, type="order", id=1, model=str(folder), env="local")
     found = events(provisioner, 1)[0]
@@ -54,7 +61,7 @@ def test_it_brings_a_folder_and_refuses_what_is_none(provisioner, gppi_folder):
     assert (failure["type"], failure["id"], failure["kind"]) == ("failure", 2, "usage")
 
 
-def test_a_changed_folder_is_another_version(provisioner, gppi_folder):
+def test_a_changed_folder_is_another_version(provisioner: Process, gppi_folder: Callable[..., Path]) -> None:
     folder = gppi_folder(SOURCE)
     keys = []
     for number in range(3):
@@ -68,13 +75,15 @@ def test_a_changed_folder_is_another_version(provisioner, gppi_folder):
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_request_that_cannot_be_read_costs_no_other(provisioner):
+def test_a_request_that_cannot_be_read_costs_no_other(provisioner: Process) -> None:
+    assert provisioner.stdin is not None
     for line in (b"", b"{}", b"\xff\xfe", b'{"type":"order","id":"x","model":1}', b"[" * 100_000):
         provisioner.stdin.write(line + b"\n")
     send(provisioner, type="order", id=2, model="/nowhere", env="local")
     assert events(provisioner, 2)[-1]["type"] == "failure"
 
 
-def test_it_ends_with_its_input(provisioner):
+def test_it_ends_with_its_input(provisioner: Process) -> None:
+    assert provisioner.stdin is not None
     provisioner.stdin.close()
     provisioner.wait(10)
