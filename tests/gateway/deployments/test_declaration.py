@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -173,17 +173,17 @@ MIB_OF = {
 }
 
 
-def as_json(body: bytes) -> Declaration:
+def as_json(body: Any) -> object:
     return declaration.read_json(body, "wine", "wine")
 
 
-def as_yaml(text: bytes) -> Declaration:
+def as_yaml(text: Any) -> object:
     return declaration.read_yaml(text, "wine.yaml")
 
 
 @pytest.mark.parametrize("text", MIB_OF.values(), ids=MIB_OF)
 @pytest.mark.parametrize("read", [as_json, as_yaml])
-def test_a_large_one_is_refused_quickly_and_in_few_words(text: str, read: Callable[[bytes], Declaration]) -> None:
+def test_a_large_one_is_refused_quickly_and_in_few_words(text: Any, read: Any) -> None:
     began = time.process_time()
     with pytest.raises(DeclarationError) as caught:
         read(text.encode())
