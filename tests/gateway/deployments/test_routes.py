@@ -11,6 +11,7 @@ from legion.gateway.deployments.routes import Routes
 from legion.gateway.protocols.legion_rest import LEGION_REST
 from legion.gateway.protocols.mlflow import MLFLOW
 from legion.gateway.protocols.open_inference import OPEN_INFERENCE
+from legion.gateway.protocols.protocol import Protocol
 from legion.gateway.protocols.table import PROTOCOLS
 
 
@@ -18,13 +19,13 @@ def deployment(name: str) -> Any:
     return SimpleNamespace(name=name, has=lambda version: version == "3")
 
 
-def find(routes: Routes, path: str, method: str = "POST") -> Any:
+def find(routes: Routes, path: str, method: str = "POST") -> tuple[str, Protocol] | None:
     found = routes.find({"method": method, "path": path})
     return None if found is None else (found[0].name, found[1])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_has_its_path_for_every_model(protocol):
+def test_every_protocol_has_its_path_for_every_model(protocol: Protocol) -> None:
     routes = Routes()
     for name in ("one", "two"):
         routes.mount(deployment(name))
@@ -35,7 +36,7 @@ def test_every_protocol_has_its_path_for_every_model(protocol):
     assert find(routes, protocol.path.format(name="three")) is None
 
 
-def test_the_only_model_answers_at_the_root():
+def test_the_only_model_answers_at_the_root() -> None:
     routes, one, two = Routes(), deployment("one"), deployment("two")
     routes.mount(one)
     assert find(routes, "/invocations") == ("one", MLFLOW)
@@ -46,7 +47,7 @@ def test_the_only_model_answers_at_the_root():
     assert find(routes, "/invocations") == ("two", MLFLOW)
 
 
-def test_a_version_by_its_name():
+def test_a_version_by_its_name() -> None:
     routes = Routes()
     routes.mount(deployment("one"))
     assert find(routes, "/v2/models/one/versions/3/infer") == ("one", OPEN_INFERENCE)

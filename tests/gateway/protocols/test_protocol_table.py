@@ -13,6 +13,7 @@ from legion.gateway.http.refusal import Refusal
 from legion.gateway.openapi.described_model import DescribedModel
 from legion.gateway.openapi.json_schema import PLACE
 from legion.gateway.openapi.model_schemas import Bodies
+from legion.gateway.protocols.protocol import Protocol
 from legion.gateway.protocols.table import PROTOCOLS
 from legion.signature import Field, Signature
 from legion.wire import Report
@@ -21,12 +22,13 @@ STATUSES = (400, 404, 408, 413, 415, 429, 503, 504)
 
 
 @pytest.fixture(params=PROTOCOLS, ids=lambda protocol: protocol.path)
-def protocol(request) -> Any:
-    return request.param
+def protocol(request: pytest.FixtureRequest) -> Protocol:
+    found: Protocol = request.param
+    return found
 
 
 @pytest.fixture
-def described(protocol) -> dict[str, Any]:
+def described(protocol: Protocol) -> dict[str, Any]:
     """The paths of one model in this protocol, and the schemas that they refer to."""
     report = Report(signature=Signature((Field("a", "double"),), (Field("y", "double"),)))
     components = dict(protocol.schemas)
@@ -34,18 +36,20 @@ def described(protocol) -> dict[str, Any]:
     return {"paths": protocol.paths(model) | protocol.server_paths, "components": {"schemas": components}}
 
 
-def test_the_prediction_is_documented_at_its_path_with_every_refusal(protocol, described):
+def test_the_prediction_is_documented_at_its_path_with_every_refusal(
+    protocol: Protocol, described: dict[str, Any]
+) -> None:
     responses = described["paths"][protocol.path.format(name="wine")]["post"]["responses"]
     assert {str(status) for status in STATUSES} <= set(responses)
 
 
-def test_every_schema_that_is_referred_to_is_there(described):
+def test_every_schema_that_is_referred_to_is_there(described: dict[str, Any]) -> None:
     references = set(re.findall(rf'"\$ref":"{PLACE}([^"]*)"', msgspec.json.encode(described).decode()))
     assert references
     assert references <= set(described["components"]["schemas"])
 
 
-def test_a_refusal_fits_the_documented_error_object(protocol, described):
+def test_a_refusal_fits_the_documented_error_object(protocol: Protocol, described: dict[str, Any]) -> None:
     responses = described["paths"][protocol.path.format(name="wine")]["post"]["responses"]
     for status in STATUSES:
         body = msgspec.json.decode(Refusal(status, "so it is").body(protocol))
@@ -56,6 +60,6 @@ def test_a_refusal_fits_the_documented_error_object(protocol, described):
         assert set(body) <= set(described["components"]["schemas"][name]["properties"])
 
 
-def test_no_two_protocols_share_a_path_or_a_codec():
+def test_no_two_protocols_share_a_path_or_a_codec() -> None:
     for taken in ("path", "codec"):
         assert len({getattr(protocol, taken) for protocol in PROTOCOLS}) == len(PROTOCOLS)
