@@ -129,7 +129,7 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     began = loop.time()
     saved = None if setting.state is None else SavedDeployments(setting.state / "deployments")
     shares = descriptors.share(descriptors.raise_limit(), grpc=setting.grpc is not None)
-    connections = Connections(first_spare=shares.first_spare)
+    connections = Connections(most=shares.http)
 
     def drain() -> None:
         connections.draining = True
@@ -145,7 +145,7 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     fleet = Fleet(routes, Provisioner(partial(ProvisionerProcess.start, setting.cache)), setting.say, saved)
     admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
     gateway.control = Management(lambda: list(fleet.deployments.values()), connections, budget, admin).app()
-    server = _server(gateway, connections)
+    server = _server(gateway, connections, shares.backlog)
     face = None if setting.grpc is None else _grpc_service(gateway, setting.grpc, shares.grpc)
     shutdown.listen()
     fleet.restore()
@@ -194,12 +194,13 @@ def _grpc_service(gateway: Gateway, grpc: Grpc, max_connections: int) -> GrpcSer
     )
 
 
-def _server(gateway: Gateway, connections: Connections) -> _Server:
+def _server(gateway: Gateway, connections: Connections, backlog: int) -> _Server:
     return _Server(
         uvicorn.Config(
             gateway,
             loop="none",
             http=protocol_for(gateway, connections),
+            backlog=backlog,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -70,6 +70,24 @@ async def test_nothing_is_cut_short_however_much_is_asked_for() -> None:
     assert works.events == [(0, "a begins"), (6, "a was given up"), (6, "d begins"), (16, "d is done")]
 
 
+@pytest.mark.parametrize("again", ["give up", "stop", "run"])
+@on_virtual_loop
+async def test_what_is_being_given_up_is_not_cut_short(again: str) -> None:
+    works = Works()
+    works.latest.run(works.work("a"))
+    await asyncio.sleep(1)
+    works.latest.give_up()
+    await asyncio.sleep(1)
+    if again == "give up":
+        works.latest.give_up()
+    elif again == "stop":
+        await works.latest.stop()
+    else:
+        works.latest.run(works.work("b"))
+    await asyncio.sleep(20)
+    assert works.events[:2] == [(0, "a begins"), (6, "a was given up")]
+
+
 @pytest.mark.filterwarnings("error")
 @on_virtual_loop
 async def test_of_what_is_asked_for_in_one_turn_only_the_last_begins() -> None:

@@ -265,6 +265,7 @@ class TestEnding:
         assert place.slot.empty() == requests[1:]
         assert place.slot.worker is None
         assert not place.slot.busy
+        assert not place.slot.frames
         assert place.slot.empty() == []
 
     @on_virtual_loop
