@@ -37,7 +37,7 @@ def message(answer):
 )
 @pytest.mark.parametrize("step", [1_000_000, 5_000])
 def test_a_head_has_bounds(lines, status, step):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             whole = request(b"abc", *lines)
@@ -69,7 +69,7 @@ def test_a_head_has_bounds(lines, status, step):
     ],
 )
 def test_a_head_that_can_be_read_in_two_ways_is_refused(lines):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(b"\r\n".join([b"POST / HTTP/1.1", b"Host: x", *lines, b"", b"{}"]))
@@ -83,8 +83,8 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused(lines):
     run(scenario())
 
 
-def test_what_cannot_be_read_is_answered_after_what_came_before_it():
-    async def scenario():
+def test_what_cannot_be_read_is_answered_after_what_came_before_it() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_answered_after_what_came_before_it():
     run(scenario())
 
 
-def test_nothing_is_read_behind_what_cannot_be_read():
+def test_nothing_is_read_behind_what_cannot_be_read() -> None:
     watched = []
 
     async def application(scope, receive, send):
@@ -109,7 +109,7 @@ def test_nothing_is_read_behind_what_cannot_be_read():
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
-    async def scenario():
+    async def scenario() -> None:
         nonlocal watching
         watching = asyncio.Event()
         async with serving(application=application) as server:
@@ -129,8 +129,8 @@ def test_nothing_is_read_behind_what_cannot_be_read():
     run(scenario())
 
 
-def test_a_broken_body_behind_another_request_is_answered_in_its_turn():
-    async def scenario():
+def test_a_broken_body_behind_another_request_is_answered_in_its_turn() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
@@ -148,8 +148,8 @@ def test_a_broken_body_behind_another_request_is_answered_in_its_turn():
 # Bodies and trailers
 
 
-def test_trailers_are_never_headers():
-    async def scenario():
+def test_trailers_are_never_headers() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             trailers = b"X-User: admin\r\nAuthorization: Bearer of-a-trailer\r\n"
@@ -174,7 +174,7 @@ def test_trailers_are_never_headers():
     ],
 )
 def test_nothing_between_the_pieces_of_a_body_goes_on_for_ever(begin, again):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"1\r\na\r\n" + begin, CHUNKED))
@@ -185,8 +185,8 @@ def test_nothing_between_the_pieces_of_a_body_goes_on_for_ever(begin, again):
     run(scenario())
 
 
-def test_a_million_chunks_of_one_byte_are_one_body():
-    async def scenario():
+def test_a_million_chunks_of_one_byte_are_one_body() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n", CHUNKED))
@@ -195,8 +195,8 @@ def test_a_million_chunks_of_one_byte_are_one_body():
     run(scenario())
 
 
-def test_a_request_behind_a_large_body_is_answered():
-    async def scenario():
+def test_a_request_behind_a_large_body_is_answered() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             # Its head comes in two reads, the first of which is the large body's last.
@@ -219,7 +219,7 @@ def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
     if step == 7 and len(body) > 1000:
         body = body[:1000]
 
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             if chunked:
@@ -240,7 +240,7 @@ def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
 
 
 def test_an_upgrade_without_a_body_and_its_query(caplog):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"", *H2C, method="GET", path="/a%20b?c=d"))
@@ -252,8 +252,8 @@ def test_an_upgrade_without_a_body_and_its_query(caplog):
     assert not caplog.records
 
 
-def test_connect_is_refused():
-    async def scenario():
+def test_connect_is_refused() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\n")
@@ -266,8 +266,8 @@ def test_connect_is_refused():
 # Pipelines and callers who take nothing
 
 
-def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered():
-    async def scenario():
+def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
@@ -283,7 +283,7 @@ def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered():
 
 @pytest.mark.parametrize("at_once", [1, 8])
 def test_who_takes_no_answers_gets_no_more_work_done(at_once):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(5_000_000)
             caller = await server.connect(small_buffer=True)
@@ -305,8 +305,8 @@ def test_who_takes_no_answers_gets_no_more_work_done(at_once):
 # Waiting
 
 
-def test_a_head_that_trickles_is_given_so_long_from_its_first_byte():
-    async def scenario():
+def test_a_head_that_trickles_is_given_so_long_from_its_first_byte() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"abc"))
@@ -331,7 +331,7 @@ def test_a_head_that_trickles_is_given_so_long_from_its_first_byte():
 
 @pytest.mark.parametrize("said", [b"", b"\r\n\r\n"])
 def test_who_never_says_anything_is_let_go(said):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             server.look(0)
@@ -348,7 +348,7 @@ def test_who_never_says_anything_is_let_go(said):
 
 @pytest.mark.parametrize("said", [b"", b"\r\n"])
 def test_a_connection_is_kept_for_the_next_request_for_so_long(said):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             for second in (0, 74.9):
@@ -367,8 +367,8 @@ def test_a_connection_is_kept_for_the_next_request_for_so_long(said):
     run(scenario())
 
 
-def test_a_body_is_waited_for_while_it_comes_fast_enough():
-    async def scenario():
+def test_a_body_is_waited_for_while_it_comes_fast_enough() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             head = request(b"", b"Content-Length: 100000", method="PUT").replace(b"Content-Length: 0\r\n", b"")
@@ -395,8 +395,8 @@ def test_a_body_is_waited_for_while_it_comes_fast_enough():
     run(scenario())
 
 
-def test_a_body_that_the_application_does_not_take_is_not_waited_for():
-    async def scenario():
+def test_a_body_that_the_application_does_not_take_is_not_waited_for() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.reads = False
             server.application.go.clear()
@@ -412,8 +412,8 @@ def test_a_body_that_the_application_does_not_take_is_not_waited_for():
     run(scenario())
 
 
-def test_who_is_to_be_asked_for_the_body_is_not_waited_for():
-    async def scenario():
+def test_who_is_to_be_asked_for_the_body_is_not_waited_for() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.reads = False
             server.application.go.clear()
@@ -428,8 +428,8 @@ def test_who_is_to_be_asked_for_the_body_is_not_waited_for():
     run(scenario())
 
 
-def test_the_rest_of_a_body_whose_request_is_answered_is_not_taken_for_ever():
-    async def scenario():
+def test_the_rest_of_a_body_whose_request_is_answered_is_not_taken_for_ever() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.reads = False
             caller = await server.connect()
@@ -446,8 +446,8 @@ def test_the_rest_of_a_body_whose_request_is_answered_is_not_taken_for_ever():
     run(scenario())
 
 
-def test_an_answer_is_waited_for_as_long_as_the_model_takes():
-    async def scenario():
+def test_an_answer_is_waited_for_as_long_as_the_model_takes() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
@@ -466,7 +466,7 @@ def test_an_answer_is_waited_for_as_long_as_the_model_takes():
 
 @pytest.mark.parametrize("asked", [request(b"a"), request(b"a", b"Connection: close"), request(b"a") * 3])
 def test_an_answer_that_is_not_taken_is_given_up(asked):
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(20_000_000)
             caller = await server.connect(small_buffer=True)
@@ -483,8 +483,8 @@ def test_an_answer_that_is_not_taken_is_given_up(asked):
     run(scenario())
 
 
-def test_an_answer_that_is_taken_slowly_is_waited_for():
-    async def scenario():
+def test_an_answer_that_is_taken_slowly_is_waited_for() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(20_000_000)
             caller = await server.connect(small_buffer=True)
@@ -505,8 +505,8 @@ def test_an_answer_that_is_taken_slowly_is_waited_for():
 # Ending
 
 
-def test_where_there_is_no_room_a_caller_is_told_when_to_come_back():
-    async def scenario():
+def test_where_there_is_no_room_a_caller_is_told_when_to_come_back() -> None:
+    async def scenario() -> None:
         async with serving(most=1) as server:
             server.application.go.clear()
             served = await server.connect()
@@ -534,7 +534,7 @@ def test_where_there_is_no_room_a_caller_is_told_when_to_come_back():
     ],
 )
 def test_who_keeps_silent_makes_way_for_another(before, said, told):
-    async def scenario():
+    async def scenario() -> None:
         async with serving(most=2) as server:
             server.application.go.clear()
             served, silent = await server.connect(), await server.connect()
@@ -559,8 +559,8 @@ def test_who_keeps_silent_makes_way_for_another(before, said, told):
     run(scenario())
 
 
-def test_who_has_only_just_come_does_not_make_way():
-    async def scenario():
+def test_who_has_only_just_come_does_not_make_way() -> None:
+    async def scenario() -> None:
         async with serving(most=1) as server:
             first, second = await server.connect(), await server.connect()
             assert (await second.answer()).status == 503
@@ -575,8 +575,8 @@ def test_who_has_only_just_come_does_not_make_way():
     run(scenario())
 
 
-def test_where_no_descriptor_is_left_it_neither_ends_nor_spins():
-    async def scenario():
+def test_where_no_descriptor_is_left_it_neither_ends_nor_spins() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             loop = asyncio.get_running_loop()
             socks = [socket.socket() for _ in range(20)]
@@ -605,8 +605,8 @@ def test_where_no_descriptor_is_left_it_neither_ends_nor_spins():
     run(scenario())
 
 
-def test_while_draining_every_answer_ends_its_connection():
-    async def scenario():
+def test_while_draining_every_answer_ends_its_connection() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller, other = await server.connect(), await server.connect()
             other.send(request(b"ab"))
@@ -632,7 +632,7 @@ def test_who_leaves_with_more_than_one_request_is_known_to_have_left(caplog):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})
 
-    async def scenario():
+    async def scenario() -> None:
         async with serving(application=application) as server:
             caller = await server.connect()
             caller.send(request(b"a") + request(b"b"))
@@ -657,7 +657,7 @@ def test_a_caller_who_leaves_is_no_error_of_the_application(caplog):
         begun.append("left")
         raise ClientDisconnect
 
-    async def scenario():
+    async def scenario() -> None:
         async with serving(application=application) as server:
             caller = await server.connect()
             caller.send(request(b"abc")[:-1])
