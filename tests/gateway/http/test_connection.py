@@ -9,16 +9,24 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
-from stub_server import request, run, serving
+from starlette.types import Message, Receive, Scope, Send
+from stub_server import StubServer, request, run, serving
 
 CHUNKED = b"Transfer-Encoding: chunked"
 H2C = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__")
 
 
-def message(answer):
+def received(count: int) -> Callable[[StubServer], bool]:
+    return lambda server: server.received >= count
+
+
+def message(answer: SimpleNamespace) -> Any:
     return json.loads(answer.body)["message"]
 
 
@@ -36,7 +44,7 @@ def message(answer):
     ],
 )
 @pytest.mark.parametrize("step", [1_000_000, 5_000])
-def test_a_head_has_bounds(lines, status, step):
+def test_a_head_has_bounds(lines: Any, status: int, step: int) -> None:
     async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
@@ -44,7 +52,7 @@ def test_a_head_has_bounds(lines, status, step):
             for begin in range(0, len(whole), step):
                 caller.send(whole[begin : begin + step])
                 if status == 200:
-                    await server.until(lambda it, sent=begin + step: it.received >= min(sent, len(whole)))
+                    await server.until(received(min(begin + step, len(whole))))
             answer = await caller.answer()
             assert answer.status == status
             if status == 431:
@@ -68,7 +76,7 @@ def test_a_head_has_bounds(lines, status, step):
         [b"X : a", b"Content-Length: 2"],
     ],
 )
-def test_a_head_that_can_be_read_in_two_ways_is_refused(lines):
+def test_a_head_that_can_be_read_in_two_ways_is_refused(lines: Any) -> None:
     async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
@@ -98,20 +106,24 @@ def test_what_cannot_be_read_is_answered_after_what_came_before_it() -> None:
     run(scenario())
 
 
-def test_nothing_is_read_behind_what_cannot_be_read() -> None:
-    watched = []
+async def later(receive: Receive) -> Message:
+    return await receive()
 
-    async def application(scope, receive, send):
+
+def test_nothing_is_read_behind_what_cannot_be_read() -> None:
+    watched: list[asyncio.Task[Any]] = []
+    watching: list[asyncio.Event] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         # As one does who wants to know whether the caller is still there; it lets more be read.
-        watched.append(asyncio.get_running_loop().create_task(receive()))
-        await watching.wait()
+        watched.append(asyncio.get_running_loop().create_task(later(receive)))
+        await watching[0].wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
     async def scenario() -> None:
-        nonlocal watching
-        watching = asyncio.Event()
+        watching.append(asyncio.Event())
         async with serving(application=application) as server:
             caller = await server.connect()
             caller.send(request(b"a") + b"this is no HTTP\r\n\r\n")
@@ -119,13 +131,12 @@ def test_nothing_is_read_behind_what_cannot_be_read() -> None:
             sent = server.received
             caller.send(request(b"bb"))
             await server.until(lambda it: it.received > sent)
-            watching.set()
+            watching[0].set()
             assert (await caller.answer()).status == 200
             assert (await caller.answer()).status == 400
             assert await caller.rest() == b""
             assert server.connections.meter.ended == {"malformed": 1}
 
-    watching = None
     run(scenario())
 
 
@@ -173,7 +184,7 @@ def test_trailers_are_never_headers() -> None:
         (b"1;x=", b"aaaaaaaaaaaaaaa"),
     ],
 )
-def test_nothing_between_the_pieces_of_a_body_goes_on_for_ever(begin, again):
+def test_nothing_between_the_pieces_of_a_body_goes_on_for_ever(begin: bytes, again: bytes) -> None:
     async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
@@ -215,7 +226,7 @@ def test_a_request_behind_a_large_body_is_answered() -> None:
 @pytest.mark.parametrize("body", [b"", b"hello", b"x" * 300_000])
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("step", [1_000_000, 7])
-def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
+def test_an_upgrade_that_is_not_taken_is_ignored(body: bytes, chunked: bool, step: int) -> None:
     if step == 7 and len(body) > 1000:
         body = body[:1000]
 
@@ -230,7 +241,7 @@ def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
             whole = first + request(b"ab", b"Connection: upgrade", b"Upgrade: websocket") + request(b"c")
             for begin in range(0, len(whole), step):
                 caller.send(whole[begin : begin + step])
-                await server.until(lambda it, sent=begin + step: it.received >= min(sent, len(whole)))
+                await server.until(received(min(begin + step, len(whole))))
             answers = [await caller.answer() for _ in range(3)]
             assert [answer.status for answer in answers] == [200] * 3
             assert server.application.bodies == [body, b"ab", b"c"]
@@ -239,7 +250,7 @@ def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
     run(scenario())
 
 
-def test_an_upgrade_without_a_body_and_its_query(caplog):
+def test_an_upgrade_without_a_body_and_its_query(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
@@ -282,7 +293,7 @@ def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
-def test_who_takes_no_answers_gets_no_more_work_done(at_once):
+def test_who_takes_no_answers_gets_no_more_work_done(at_once: int) -> None:
     async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(5_000_000)
@@ -319,7 +330,7 @@ def test_a_head_that_trickles_is_given_so_long_from_its_first_byte() -> None:
             for second in range(20):
                 server.look(70 + second)
                 caller.send(head[1 + second : 2 + second])
-                await server.until(lambda it, sent=second + 2: it.received == len(request(b"abc")) + sent)
+                await server.until(received(len(request(b"abc")) + second + 2))
             server.look(90)
             answer = await caller.answer()
             assert (answer.status, message(answer)) == (408, "the head did not arrive within 20 s")
@@ -330,7 +341,7 @@ def test_a_head_that_trickles_is_given_so_long_from_its_first_byte() -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"\r\n\r\n"])
-def test_who_never_says_anything_is_let_go(said):
+def test_who_never_says_anything_is_let_go(said: bytes) -> None:
     async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
@@ -347,7 +358,7 @@ def test_who_never_says_anything_is_let_go(said):
 
 
 @pytest.mark.parametrize("said", [b"", b"\r\n"])
-def test_a_connection_is_kept_for_the_next_request_for_so_long(said):
+def test_a_connection_is_kept_for_the_next_request_for_so_long(said: bytes) -> None:
     async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
@@ -379,7 +390,7 @@ def test_a_body_is_waited_for_while_it_comes_fast_enough() -> None:
             for second in (20, 40, 60):
                 sent += 10_000
                 caller.send(bytes(10_000))
-                await server.until(lambda it, sent=sent: it.received == sent)
+                await server.until(received(sent))
                 server.look(second)
                 assert server.connections.meter.open == 1
             caller.send(bytes(9_999))
@@ -465,7 +476,7 @@ def test_an_answer_is_waited_for_as_long_as_the_model_takes() -> None:
 
 
 @pytest.mark.parametrize("asked", [request(b"a"), request(b"a", b"Connection: close"), request(b"a") * 3])
-def test_an_answer_that_is_not_taken_is_given_up(asked):
+def test_an_answer_that_is_not_taken_is_given_up(asked: Any) -> None:
     async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(20_000_000)
@@ -533,7 +544,7 @@ def test_where_there_is_no_room_a_caller_is_told_when_to_come_back() -> None:
         (1, b"POST / HTTP/1.1\r\nX: a", b"HTTP/1.1 503 Service Unavailable\r\n"),
     ],
 )
-def test_who_keeps_silent_makes_way_for_another(before, said, told):
+def test_who_keeps_silent_makes_way_for_another(before: int, said: bytes, told: bytes) -> None:
     async def scenario() -> None:
         async with serving(most=2) as server:
             server.application.go.clear()
@@ -621,11 +632,11 @@ def test_while_draining_every_answer_ends_its_connection() -> None:
     run(scenario())
 
 
-def test_who_leaves_with_more_than_one_request_is_known_to_have_left(caplog):
+def test_who_leaves_with_more_than_one_request_is_known_to_have_left(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    left = []
+    left: list[Any] = []
 
-    async def application(scope, receive, send):
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
         while (message := await receive())["type"] != "http.disconnect":
             left.append(message)
         left.append(None)
@@ -646,11 +657,11 @@ def test_who_leaves_with_more_than_one_request_is_known_to_have_left(caplog):
     assert not caplog.records
 
 
-def test_a_caller_who_leaves_is_no_error_of_the_application(caplog):
+def test_a_caller_who_leaves_is_no_error_of_the_application(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    begun = []
+    begun: list[Any] = []
 
-    async def application(scope, receive, send):
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
         begun.append(scope)
         while (await receive())["type"] != "http.disconnect":
             pass
