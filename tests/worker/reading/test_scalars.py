@@ -50,7 +50,7 @@ REFUSED = [
     *[("boolean", value) for value in ("true", 2, 0.5, None, math.nan, [], {})],
     *[("string", value) for value in (1, 1.5, True, [], {})],
     *[("binary", value) for value in (None, 1, "AAE", "é", [])],
-    *[("datetime", value) for value in (True, 1.5, [], {})],
+    *[("datetime", value) for value in (True, 1.5, [], {}, 2**63, -(2**63) - 1)],
 ]
 
 

@@ -13,7 +13,7 @@ from legion import wire
 from legion.gateway.deployments.routes import Routes, Scope
 from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, Receive, TooLate
 from legion.gateway.http import sse
-from legion.gateway.http.compression import inflated
+from legion.gateway.http.compression import inflate
 from legion.gateway.http.exchange import Exchange, too_large
 from legion.gateway.http.refusal import Refusal
 
@@ -45,7 +45,7 @@ async def _predict(exchange: Exchange, scope: Scope, receive: Receive, send: Sen
         limits = exchange.deployment.limits
         body = await _read(receive, exchange.length, limits.max_body, limits.timeout)
         if exchange.encoding is not None:
-            body = await asyncio.to_thread(inflated, body, limits.max_body)
+            body = await inflate(body, limits.max_body, exchange.began + limits.timeout, receive)
         settled = reply = await exchange.submit(body, receive).future
         if reply.stream:
             await sse.respond(exchange, reply, scope, receive, send)

@@ -15,17 +15,17 @@ import grpc
 import grpc.aio
 import msgspec
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
 
 from legion import wire
 from legion.errors import OutsideError
 from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, TooLate
 from legion.gateway.http.app import Gateway
-from legion.gateway.http.compression import inflated
+from legion.gateway.http.compression import inflate
 from legion.gateway.http.exchange import Exchange, Headers
+from legion.gateway.http.offload import Stop, offload
 from legion.gateway.http.refusal import Refusal
-from legion.gateway.open_inference.grpc_messages import SERVICE, message
-from legion.gateway.open_inference.grpc_tensors import body_of, response_of
+from legion.gateway.open_inference.grpc_messages import SERVICE, message, read
+from legion.gateway.open_inference.grpc_tensors import body_of, response_of, size_of
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 _T = TypeVar("_T")
@@ -50,8 +50,9 @@ _ANSWERED = ("x-request-id", "model-name", "model-version", "server-timing", "re
 _HEADER_LENGTH = "inference-header-content-length"
 # gzip and deflate; no message of the service begins so.
 _COMPRESSED = (b"\x1f\x8b", b"\x78")
-# More than this is read and written beside the loop.
-_LARGE = 256 * 1024
+# More bytes than this are read and written beside the loop, for so many seconds at most: which model's limits hold is
+# not known before a message is read.
+_LARGE, _LONGEST_WORK = 64 * 1024, 60.0
 
 
 class GrpcService:
@@ -112,11 +113,8 @@ class GrpcService:
 
     async def _message(self, kind: Any, data: bytes) -> Any:
         if data.startswith(_COMPRESSED):
-            data = await asyncio.to_thread(inflated, data, self._max_body)
-        try:
-            return await _beside(data, lambda: kind.FromString(data))
-        except DecodeError:
-            raise Refusal(400, f"this is no {kind.DESCRIPTOR.name}; send one") from None
+            data = await inflate(data, self._max_body, asyncio.get_running_loop().time() + _LONGEST_WORK)
+        return await _beside(len(data), lambda stop: read(kind, data))
 
     def _asked(self, method: str, path: Callable[[Any], str], fine: set[int]) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method whose answer is what a GET of the path says, where the status is one of these."""
@@ -159,7 +157,7 @@ class GrpcService:
         if route is None:
             status, said = await self._ask("POST", path)
             raise Refusal(status, said["error"])
-        body, length = await _beside(request.inputs, lambda: body_of(request), size=request.ByteSize())
+        body, length = await _beside(size_of(request), lambda stop: body_of(request, stop))
         headers: Headers = [
             (key.encode(), value.encode("latin-1", "replace"))
             for key, value in context.invocation_metadata() or ()
@@ -183,7 +181,7 @@ class GrpcService:
             raise Refusal(status, msgspec.json.decode(body)["error"])
         raw = bool(request.raw_input_contents)
         found: bytes = await _beside(
-            body, lambda: response_of(body, int(named[_HEADER_LENGTH]), raw=raw).SerializeToString()
+            len(body), lambda stop: response_of(body, int(named[_HEADER_LENGTH]), stop, raw=raw).SerializeToString()
         )
         return found
 
@@ -196,6 +194,11 @@ def _path(request: Any, name: str = "name", version: str = "version") -> str:
     return f"/v2/models/{name}" if version == "" else f"/v2/models/{name}/versions/{version}"
 
 
-async def _beside(data: Any, work: Callable[[], _T], size: int | None = None) -> _T:
-    """Do the work here, or in a thread where it is large."""
-    return work() if (len(data) if size is None else size) < _LARGE else await asyncio.to_thread(work)
+async def _beside(size: int, work: Callable[[Stop], _T]) -> _T:
+    """Do the work here, or in a thread where it is large; there it stops with the call. Raises Refusal (408)."""
+    if size < _LARGE:
+        return work(lambda: False)
+    try:
+        return await offload(work, asyncio.get_running_loop().time() + _LONGEST_WORK)
+    except TimeoutError:
+        raise Refusal(408, "the message was not read in time; send fewer rows at a time", 1) from None
