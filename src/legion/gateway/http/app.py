@@ -65,7 +65,9 @@ class Gateway:
         try:
             async with asyncio.timeout_at(exchange.deadline):
                 body = await _read(exchange, receive)
-                return await self.inflating.inflate(body, limits.max_body) if inflate else body
+                if inflate:
+                    body = await self.inflating.inflate(body, limits.max_body, exchange.deadline, receive)
+                return body
         except TimeoutError:
             raise Refusal(408, f"the body did not arrive within {limits.timeout:g} s; send it faster") from None
 

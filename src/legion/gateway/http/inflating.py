@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from legion.gateway.dispatch.pending import Receive
 from legion.gateway.http.compression import inflated
+from legion.gateway.http.offload import offload
 from legion.gateway.http.refusal import Refusal, no_room
 from legion.gateway.memory_budget import MemoryBudget
 
@@ -20,17 +22,20 @@ class Inflating:
         self._budget = budget
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def inflate(self, body: bytes, limit: int) -> bytes:
-        """The body without its compression; nothing is held for it any more.
+    async def inflate(self, body: bytes, limit: int, deadline: float, receive: Receive | None = None) -> bytes:
+        """The body without its compression; nothing is held for it any more. It ends with its request.
 
-        Raises Refusal for more than `limit` bytes (413), for more than there is room for now (503), and for what cannot
-        be inflated (400).
+        `deadline` is in the loop's time; `receive` is ASGI's and says when the caller leaves. Raises Left, and Refusal
+        for more than `limit` bytes (413), for more than there is room for now (503), for what cannot be inflated (400),
+        and where the deadline passes (408).
         """
         async with self._turn:
             room = min(limit, len(body) * _LARGEST_RATIO, self._budget.free)
             self._budget.take(room)
             try:
-                return await asyncio.to_thread(inflated, body, room)
+                return await offload(lambda stop: inflated(body, room, stop), deadline, receive)
+            except TimeoutError:
+                raise Refusal(408, "the compressed body was not read in time; send fewer rows at a time", 1) from None
             except Refusal as refusal:
                 if refusal.status == 413 and room < limit:
                     raise no_room() from None

@@ -15,16 +15,16 @@ import grpc
 import grpc.aio
 import msgspec
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
 
 from legion import wire
 from legion.errors import OutsideError
 from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http.app import Gateway
 from legion.gateway.http.exchange import Exchange, Headers
+from legion.gateway.http.offload import Stop, offload
 from legion.gateway.http.refusal import Refusal, no_room
-from legion.gateway.open_inference.grpc_messages import SERVICE, message
-from legion.gateway.open_inference.grpc_tensors import body_of, response_of
+from legion.gateway.open_inference.grpc_messages import SERVICE, message, read
+from legion.gateway.open_inference.grpc_tensors import body_of, response_of, size_of
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 _T = TypeVar("_T")
@@ -52,8 +52,9 @@ _COMPRESSED = (b"\x1f\x8b", b"\x78")
 # Milliseconds until a connection is up, and until one without a call is told to go.
 _HANDSHAKE = 20_000
 _IDLE = 300_000
-# More than this is read and written beside the loop.
-_LARGE = 256 * 1024
+# More bytes than this are read and written beside the loop, for so many seconds at most: which model's limits hold is
+# not known before a message is read.
+_LARGE, _LONGEST_WORK = 64 * 1024, 60.0
 # Calls at once; more are refused with RESOURCE_EXHAUSTED before their message is received.
 _MOST_CALLS = 8192
 # Messages that are received at once, however much memory there is.
@@ -159,11 +160,9 @@ class GrpcService:
 
     async def _message(self, kind: Any, data: bytes) -> Any:
         if data.startswith(_COMPRESSED):
-            data = await self._gateway.inflating.inflate(data, self._max_body)
-        try:
-            return await _beside(data, lambda: kind.FromString(data))
-        except DecodeError:
-            raise Refusal(400, f"this is no {kind.DESCRIPTOR.name}; send one") from None
+            deadline = asyncio.get_running_loop().time() + _LONGEST_WORK
+            data = await self._gateway.inflating.inflate(data, self._max_body, deadline)
+        return await _beside(len(data), lambda stop: read(kind, data))
 
     def _asked(self, method: str, path: Callable[[Any], str], fine: set[int]) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method whose answer is what a GET of the path says, where the status is one of these."""
@@ -206,7 +205,7 @@ class GrpcService:
         if route is None:
             status, said = await self._ask("POST", path)
             raise Refusal(status, said["error"])
-        body, length = await _beside(request.inputs, lambda: body_of(request), size=request.ByteSize())
+        body, length = await _beside(size_of(request), lambda stop: body_of(request, stop))
         headers: Headers = [
             (key.encode(), value.encode("latin-1", "replace"))
             for key, value in context.invocation_metadata() or ()
@@ -233,7 +232,7 @@ class GrpcService:
             raise Refusal(status, msgspec.json.decode(body)["error"])
         raw = bool(request.raw_input_contents)
         found: bytes = await _beside(
-            body, lambda: response_of(body, int(named[_HEADER_LENGTH]), raw=raw).SerializeToString()
+            len(body), lambda stop: response_of(body, int(named[_HEADER_LENGTH]), stop, raw=raw).SerializeToString()
         )
         return found
 
@@ -246,6 +245,11 @@ def _path(request: Any, name: str = "name", version: str = "version") -> str:
     return f"/v2/models/{name}" if version == "" else f"/v2/models/{name}/versions/{version}"
 
 
-async def _beside(data: Any, work: Callable[[], _T], size: int | None = None) -> _T:
-    """Do the work here, or in a thread where it is large."""
-    return work() if (len(data) if size is None else size) < _LARGE else await asyncio.to_thread(work)
+async def _beside(size: int, work: Callable[[Stop], _T]) -> _T:
+    """Do the work here, or in a thread where it is large; there it stops with the call. Raises Refusal (408)."""
+    if size < _LARGE:
+        return work(lambda: False)
+    try:
+        return await offload(work, asyncio.get_running_loop().time() + _LONGEST_WORK)
+    except TimeoutError:
+        raise Refusal(408, "the message was not read in time; send fewer rows at a time", 1) from None
