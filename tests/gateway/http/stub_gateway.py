@@ -85,7 +85,7 @@ class StubGateway:
         )
         stopped = asyncio.Event()
         serving = asyncio.create_task(self.grpc.run(stopped, 0))
-        self.http = StubServer(self.gateway, self.connections, protocol_for(self.gateway, self.connections))
+        self.http = StubServer(self.gateway, self.connections, protocol_for(self.gateway, self.connections))  # type: ignore[arg-type]
         try:
             async with self.http.listening():
                 yield self
@@ -156,7 +156,7 @@ async def _http(stub: StubGateway, pieces: list[bytes], rest: Awaitable[Any] | N
         if rest is not None and place == len(pieces) - 1:
             await rest
         caller.send(piece)
-        await stub.http.until(lambda it, least=received + min(len(piece), 1): it.received >= least)
+        await stub.http.until(lambda it, least=received + min(len(piece), 1): it.received >= least)  # type: ignore[misc]
     answer = await caller.answer()
     await caller.leave()
     return Outcome({answer.status}, answer.headers.get("retry-after"))
