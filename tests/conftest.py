@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import requests
+
+from legion.cli.main import main
 
 pytest_plugins = ["real_parts"]
 
@@ -44,6 +50,40 @@ def legion(*args: str | Path, env: dict[str, str] | None = None, **options: Any)
     """Run the real command line to its end."""
     command = [sys.executable, "-m", "legion.cli.main", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False, **options)
+
+
+def legion_here(*args: str | Path, env: dict[str, str], cwd: str | Path = ".") -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process, which imports MLflow once and not for every command."""
+    argv = ["legion", *map(str, args)]
+    code: int | str | None = None
+    with contextlib.ExitStack() as restored:
+        # Files, since the processes that a command starts write to them too.
+        out, err = (restored.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in range(2))
+        restored.enter_context(mock.patch.dict(os.environ, env, clear=True))
+        restored.enter_context(mock.patch.object(sys, "argv", argv))
+        restored.enter_context(contextlib.chdir(cwd))
+        restored.enter_context(contextlib.redirect_stdout(out))
+        restored.enter_context(contextlib.redirect_stderr(err))
+        restored.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("default")
+        restored.callback(_forget_registry)
+        _forget_registry()
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        said = []
+        for stream in (out, err):
+            stream.seek(0)
+            said.append(stream.read())
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(argv, code, *said)
+
+
+def _forget_registry() -> None:
+    # MLflow keeps the registry that it was told of last.
+    if (mlflow := sys.modules.get("mlflow")) is not None:
+        mlflow.set_tracking_uri(None)
 
 
 def command_of(pid: str) -> bytes:

@@ -1,4 +1,4 @@
-"""`legion models` and the golden check of `legion register`, on the real command line."""
+"""`legion models` and the golden check of `legion register`, on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Server, free_port, legion
+from conftest import Server, free_port, legion, legion_here
 from legion.client import Client
 from probe_models import times
 
@@ -56,10 +56,10 @@ def probe(tmp_path: Path, here: dict[str, str], gppi_folder: Callable[..., Path]
 
 @pytest.fixture
 def run(tmp_path: Path, here: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line in the test's own folder."""
+    """The command line in the test's own folder, without a process for every command."""
 
     def call(*args: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = legion(*args, env=here, cwd=tmp_path)
+        done = legion_here(*args, env=here, cwd=tmp_path)
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         if code:
             assert done.stderr.splitlines()[-1].startswith(("legion: ", "Error: "))
@@ -203,7 +203,11 @@ def gateway(tmp_path: Path, here: dict[str, str]) -> Iterator[Server]:
 
 
 def test_who_serves_a_version_is_asked_of_the_gateway(
-    probe: Callable[..., Path], run: Callable[..., subprocess.CompletedProcess[str]], gateway: Server
+    tmp_path: Path,
+    here: dict[str, str],
+    probe: Callable[..., Path],
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    gateway: Server,
 ) -> None:
     for factor in (2, 3):
         run("register", probe(factor, golden=factor), "--name", "probe")
@@ -214,7 +218,9 @@ def test_who_serves_a_version_is_asked_of_the_gateway(
     shown = json.loads(run("models", "show", "probe", "--json").stdout)
     assert shown["gateway"] == {"url": gateway.url, "unreachable": None}
     assert [one["served_by"] for one in shown["versions"]] == [[], ["answers"]]
-    row = run("models", "show", "probe").stdout.splitlines()[2].split()
+    table = legion("models", "show", "probe", env=here, cwd=tmp_path)
+    assert (table.returncode, table.stderr) == (0, "")
+    row = table.stdout.splitlines()[2].split()
     assert row[0] == "1"
     assert row[-1] == "answers"
     # Another gateway than the one of the environment.
