@@ -174,7 +174,8 @@ frame = pandas.DataFrame({"a": [1.0, 2.0, 4.0], "b": [0.0, 1.0, 5.0]})
 mlflow.set_experiment("plain")
 with mlflow.start_run():
     mlflow.sklearn.log_model(
-        LinearRegression().fit(frame, [1.0, 2.0, 3.0]), name="m", registered_model_name="plain", input_example=frame
+        LinearRegression().fit(frame, [1.0, 2.0, 3.0]), name="m", registered_model_name="plain", input_example=frame,
+        pip_requirements=["scikit-learn"],
     )
 """
     done = subprocess.run(

@@ -61,7 +61,9 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Wine:
     frame = pd.DataFrame(rows, columns=COLUMNS)
     model = ElasticNet(alpha=0.01).fit(frame, draw.normal(6, 1, len(rows)))
     saved = folder / "mlflow" / "model"
-    mlflow.sklearn.save_model(model, saved, signature=mlflow.models.infer_signature(frame, model.predict(frame)))
+    signature = mlflow.models.infer_signature(frame, model.predict(frame))
+    # Named, or MLflow would start a process to find them.
+    mlflow.sklearn.save_model(model, saved, signature=signature, pip_requirements=["scikit-learn"])
     answers = mlflow.pyfunc.load_model(str(saved)).predict(frame).tolist()
     cases = [
         {

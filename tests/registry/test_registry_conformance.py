@@ -129,16 +129,19 @@ def test_what_plain_mlflow_registered_resolves_and_pulls(registry: str, name: st
     mlflow.set_experiment("plain")
 
     class Twice(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        # MLflow would read a signature from its annotations.
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             return model_input * 2
 
     signature = infer_signature([[1.0]], [[2.0]])
     if way == "log_model":
         with mlflow.start_run():
-            mlflow.pyfunc.log_model(name="model", python_model=Twice(), registered_model_name=name, signature=signature)
+            mlflow.pyfunc.log_model(
+                name="model", python_model=Twice(), registered_model_name=name, signature=signature, pip_requirements=[]
+            )
     elif way == "register_model":
         with mlflow.start_run() as run:
-            mlflow.pyfunc.log_model(name="model", python_model=Twice(), signature=signature)
+            mlflow.pyfunc.log_model(name="model", python_model=Twice(), signature=signature, pip_requirements=[])
         mlflow.register_model(f"runs:/{run.info.run_id}/model", name)
     else:
         # MLflow 2 kept a model among the artifacts of its run.
