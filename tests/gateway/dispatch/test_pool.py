@@ -288,6 +288,17 @@ class TestRefusing:
         await house.pool.stop()
 
     @on_virtual_loop
+    async def test_what_a_worker_has_just_begun_is_foreseen(self) -> None:
+        """Four seconds for that and four for the request itself are more than seven."""
+        house = await started(learnt=4.0)
+        house.submit(b"a")
+        await turn()
+        pending = house.pool.submit(wire.Call(wire.MLFLOW, b"b"), None, house.loop.time() + 7.0)
+        await asyncio.sleep(2 * SWEEP)
+        assert outcomes([pending]) == [QueueFull]
+        await house.pool.stop()
+
+    @on_virtual_loop
     async def test_a_caller_who_leaves_while_waiting_is_not_worked_for(self) -> None:
         leaves: asyncio.Future[MutableMapping[str, Any]] = asyncio.get_running_loop().create_future()
 
@@ -442,11 +453,15 @@ class TestWorkersEnd:
 
     @on_virtual_loop
     async def test_a_worker_that_cannot_be_told_who_left_is_replaced(self) -> None:
+        """Though it answers: by its own progress it would have five more seconds."""
         house = await started(learnt=QUICK)
-        house.submit(b"ab")
+        requests = house.submit(b"abc")
         await turn()
         house.workers[0].broken = ValueError("nobody thought of this")
-        await asyncio.sleep(LIMITS.timeout + 2 * SWEEP)
+        await asyncio.sleep(LIMITS.timeout / 2)
+        house.workers[0].answer()
+        await asyncio.sleep(LIMITS.timeout / 2 + 2 * SWEEP)
+        assert outcomes(requests) == [b"a", TooLate, TooLate]
         assert house.workers[0].killed
         assert house.pool.pids == [house.workers[1].pid]
         await house.pool.stop()
