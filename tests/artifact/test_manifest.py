@@ -196,17 +196,17 @@ def test_no_control_characters_pass_through(place: str) -> None:
     assert all(path.isprintable() and message.isprintable() for path, message in found.items())
 
 
-def test_a_large_one_is_refused():
+def test_a_large_one_is_refused() -> None:
     text = TEXT + "#" * 64 * 1024
     assert faults(text) == {"(file)": "is larger than 65,536 bytes; shorten it"}
     assert parse(text.encode(), "x", most=len(text)) == MANIFEST
 
 
-def test_of_many_faults_the_first_are_told_and_the_rest_counted():
+def test_of_many_faults_the_first_are_told_and_the_rest_counted() -> None:
     found = faults(TEXT + "".join(f"field{number}: 1\n" for number in range(1000)))
     assert len(found) == 51
     assert found["(file)"] == "and 950 more"
 
 
-def test_a_field_that_is_nearly_known_is_named():
+def test_a_field_that_is_nearly_known_is_named() -> None:
     assert faults(changed("workDir", "workdir"))["model.workdir"].endswith("did you mean workDir?")

@@ -74,7 +74,7 @@ def faults(content: bytes | str) -> dict[str, str]:
     return dict(caught.value.faults)
 
 
-def test_an_old_file_is_read():
+def test_an_old_file_is_read() -> None:
     assert parse(OLD) == MLmodel(
         {
             "python_function": {
@@ -93,7 +93,7 @@ def test_an_old_file_is_read():
     )
 
 
-def test_a_new_file_is_read():
+def test_a_new_file_is_read() -> None:
     found = parse(NEW)
     assert found.flavors == yaml.safe_load(NEW)["flavors"]
     assert found.signature == Signature(
@@ -105,7 +105,7 @@ def test_a_new_file_is_read():
     assert found.serving_example == "serving_input_example.json"
 
 
-def test_what_mlflow_writes_today_is_read(tmp_path: Path):
+def test_what_mlflow_writes_today_is_read(tmp_path: Path) -> None:
     shared = {"temperature": 0.5, "stop": ["a", "b"]}
     model = Model(
         artifact_path="model",
@@ -129,11 +129,11 @@ def test_what_mlflow_writes_today_is_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("signature", ["null", "{}", "{inputs: null, outputs: '', params: null}"])
-def test_a_model_may_have_no_signature(signature: str):
+def test_a_model_may_have_no_signature(signature: str) -> None:
     assert parse(f"flavors: {{python_function: {{}}}}\nsignature: {signature}\n".encode()).signature == Signature()
 
 
-def test_every_fault_is_told_at_once():
+def test_every_fault_is_told_at_once() -> None:
     found = faults(
         """
 flavors:
@@ -177,13 +177,13 @@ SIDES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
-def test_a_signature_that_no_worker_could_be_told_is_a_fault(side: Any):
+def test_a_signature_that_no_worker_could_be_told_is_a_fault(side: Any) -> None:
     text = yaml.safe_dump({"flavors": {"python_function": {}}, "signature": {"inputs": json.dumps(side)}})
     assert list(faults(text)) == ["signature.inputs"]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[1" + "0" * 10_000 + "]", "{", "nonsense", "[NaN"])
-def test_a_signature_that_is_no_json_is_a_fault(text: str):
+def test_a_signature_that_is_no_json_is_a_fault(text: str) -> None:
     assert list(faults(f"flavors: {{a: {{}}}}\nsignature: {{inputs: '{text}'}}\n")) == ["signature.inputs"]
 
 
@@ -205,10 +205,10 @@ def test_a_signature_that_is_no_json_is_a_fault(text: str):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_no_mlmodel_is_refused(content: bytes, path: str):
+def test_what_is_no_mlmodel_is_refused(content: bytes, path: str) -> None:
     assert path in faults(content)
 
 
-def test_a_folder_without_one_is_refused(tmp_path: Path):
+def test_a_folder_without_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="MLmodel cannot be read"):
         read_mlmodel(tmp_path)

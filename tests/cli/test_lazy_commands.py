@@ -19,6 +19,7 @@ LIGHT = {
     "legion.disk",
     "legion.disk.sizes",
     "legion.errors",
+    "legion.logs",
     "legion.settings",
 }
 

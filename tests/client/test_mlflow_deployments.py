@@ -214,8 +214,8 @@ def test_run_local_serves_until_the_caller_ends(
     folder, port = gppi_folder(times(3), name="three"), free_port()
     command = [MLFLOW, "deployments", "run-local", "-t", "legion", "--name", "wine", "-m", folder]
     command += ["-C", "env=local", "-C", f"port={port}", "-C", "keep_warm=0"]
-    log = (tmp_path / "log.txt").open("w")
-    process = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log)
+    with (tmp_path / "log.txt").open("w") as log:
+        process = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
         _until(lambda: requests.get(f"{url}/ping", timeout=5).status_code == 200)

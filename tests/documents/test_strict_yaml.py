@@ -49,10 +49,12 @@ def test_traps(text: Any, place: Any) -> None:
 
 
 @pytest.mark.parametrize("trap", ["alias", "loop", "bomb", "tag", "two documents", "too deep", "control character"])
-def test_traps_of_the_grammar_without_libyaml(trap, monkeypatch):
+def test_traps_of_the_grammar_without_libyaml(trap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML may have been built without it."""
     monkeypatch.setitem(sys.modules, "yaml.cyaml", None)
     found = importlib.util.find_spec("legion.documents.composer")
+    assert found is not None
+    assert found.loader is not None
     pure = importlib.util.module_from_spec(found)
     found.loader.exec_module(pure)
     text, place = TRAPS[trap]

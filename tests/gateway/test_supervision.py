@@ -10,13 +10,14 @@ from itertools import pairwise
 import pytest
 
 import virtual_time
+from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.metrics import Metrics
 from legion.gateway.supervision import BACKOFF, supervise
 
 
 def failures(task: str) -> float | None:
     line = f'legion_task_failures_total{{task="{task}"}} '
-    found = [one for one in Metrics(lambda: ()).render().decode().splitlines() if one.startswith(line)]
+    found = [one for one in Metrics(lambda: (), MemoryBudget(1)).render().decode().splitlines() if one.startswith(line)]
     return float(found[0].removeprefix(line)) if found else None
 
 

@@ -13,6 +13,7 @@ from legion.errors import EnvironmentBuildError, RegistryError, VerificationErro
 from legion.provision import follow as following
 from legion.provision.resolve import Resolved
 from legion.provisioning_messages import Bringing, Delivery, Failure, Notice, Order, Reach
+from legion.registry import store
 from legion.registry.store import RegisteredVersion
 from legion.wire import Plan
 
@@ -27,7 +28,7 @@ class World:
         self.events: list[Notice] = []
         self.begun: list[str] = []
         self.cancelled = threading.Event()
-        monkeypatch.setattr(following.store, "resolve", self._look)
+        monkeypatch.setattr(store, "resolve", self._look)
         monkeypatch.setattr(following, "resolve", self._bring)
 
     def _look(self, reference: Any) -> RegisteredVersion:
@@ -99,6 +100,7 @@ def test_a_refused_version_is_not_tried_again_until_the_alias_moves(world: World
     world.version = "2"
     failure = world.wait(2)[1]
     assert isinstance(failure, Failure)
+    assert failure.registered is not None
     assert (failure.kind, failure.reason, failure.registered.version) == ("refused", "damaged", "2")
     assert world.brought == ["1", "2"]
     world.version = "1"
@@ -167,6 +169,7 @@ def test_what_nobody_expected_is_a_failure_by_name_and_the_following_goes_on(
     world.start()
     failure = world.wait(1)[0]
     assert isinstance(failure, Failure)
+    assert failure.registered is not None
     assert (failure.kind, failure.key) == ("outside", "wine/1/1")
     assert failure.reason.startswith("models:/wine/1 could not be brought (")
     assert "Traceback" in caplog.text

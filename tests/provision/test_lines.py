@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -15,7 +17,8 @@ def read(notice: Notice) -> Notice:
     assert encoded.endswith(b"\n")
     assert encoded.count(b"\n") == 1
     assert len(encoded) <= MAX_LINE + 1
-    return msgspec.json.decode(encoded, type=Notice)
+    found: Notice = msgspec.json.decode(encoded, type=Notice)
+    return found
 
 
 def delivery(flavors: object) -> Delivery:
@@ -63,9 +66,10 @@ def test_a_delivery_that_cannot_be_handed_over_is_a_failure_by_name(flavors: obj
         lambda text: Reach(1, text),
     ],
 )
-def test_long_and_odd_text_is_told_in_part(notice) -> None:  # type: ignore[no-untyped-def]
+def test_long_and_odd_text_is_told_in_part(notice: Callable[[str], Notice]) -> None:
     found = read(notice("model\udcff " + "x" * 1_000_000))
-    text = found.line if isinstance(found, Progress) else found.reason  # type: ignore[union-attr]
+    assert isinstance(found, (Failure, Progress, Reach))
+    text = str(found.line if isinstance(found, Progress) else found.reason)
     assert text.startswith("model\\udcff x")
     assert len(text) < 20_000
     assert read(notice("short")) == notice("short")

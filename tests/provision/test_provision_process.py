@@ -6,43 +6,40 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from probe_models import SUM
+
 pytestmark = pytest.mark.slow
 
-SOURCE = """
-    def init():
-        return "matrix"
 
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[sum(row)] for row in input_matrix.tolist()]
-"""
-
-
-def events(process, count):
+def events(process: subprocess.Popen[bytes], count: int) -> list[dict[str, Any]]:
+    assert process.stdout is not None
     return [json.loads(process.stdout.readline()) for _ in range(count)]
 
 
 @pytest.fixture
-def provisioner(tmp_path, environment):
+def provisioner(tmp_path: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "legion.provision", str(tmp_path / "cache")]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
-    )
-    yield process
-    process.stdin.close()
-    process.wait(10)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, start_new_session=True) as process:
+        yield process
 
 
-def send(process, **request):
+def send(process: subprocess.Popen[bytes], **request: Any) -> None:
+    assert process.stdin is not None
     process.stdin.write(json.dumps(request).encode() + b"\n")
     process.stdin.flush()
 
 
-def test_it_brings_a_folder_and_refuses_what_is_none(provisioner, gppi_folder):
-    folder = gppi_folder(SOURCE)
+def test_it_brings_a_folder_and_refuses_what_is_none(
+    provisioner: subprocess.Popen[bytes], gppi_folder: Callable[..., Path]
+) -> None:
+    folder = gppi_folder(SUM)
     send(provisioner, type="order", id=1, model=str(folder), env="local")
     found = events(provisioner, 1)[0]
     while found["type"] in ("bringing", "progress"):
@@ -54,8 +51,10 @@ def test_it_brings_a_folder_and_refuses_what_is_none(provisioner, gppi_folder):
     assert (failure["type"], failure["id"], failure["kind"]) == ("failure", 2, "usage")
 
 
-def test_a_changed_folder_is_another_version(provisioner, gppi_folder):
-    folder = gppi_folder(SOURCE)
+def test_a_changed_folder_is_another_version(
+    provisioner: subprocess.Popen[bytes], gppi_folder: Callable[..., Path]
+) -> None:
+    folder = gppi_folder(SUM)
     keys = []
     for number in range(3):
         send(provisioner, type="order", id=number, model=str(folder), env="local")
@@ -68,13 +67,15 @@ def test_a_changed_folder_is_another_version(provisioner, gppi_folder):
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_request_that_cannot_be_read_costs_no_other(provisioner):
+def test_a_request_that_cannot_be_read_costs_no_other(provisioner: subprocess.Popen[bytes]) -> None:
+    assert provisioner.stdin is not None
     for line in (b"", b"{}", b"\xff\xfe", b'{"type":"order","id":"x","model":1}', b"[" * 100_000):
         provisioner.stdin.write(line + b"\n")
     send(provisioner, type="order", id=2, model="/nowhere", env="local")
     assert events(provisioner, 2)[-1]["type"] == "failure"
 
 
-def test_it_ends_with_its_input(provisioner):
+def test_it_ends_with_its_input(provisioner: subprocess.Popen[bytes]) -> None:
+    assert provisioner.stdin is not None
     provisioner.stdin.close()
     provisioner.wait(10)

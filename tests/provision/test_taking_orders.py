@@ -65,7 +65,11 @@ def test_an_order_that_is_cancelled_at_once_is_not_followed(
     go = threading.Event()
 
     def begin(thread: threading.Thread) -> None:
-        real(threading.Thread(target=lambda: (go.wait(10), thread.run()), daemon=True))
+        def later() -> None:
+            go.wait(10)
+            thread.run()
+
+        real(threading.Thread(target=later, daemon=True))
 
     real = threading.Thread.start
     monkeypatch.setattr(provision, "follow", lambda order, cache, emit, cancelled: seen.put(cancelled.is_set()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ print(type(connect(sys.argv[2])).__name__)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["mlflow.exceptions", "mlflow.tracking.client", "pandas.core.frame"])
-def test_the_second_import_is_whole(module, tmp_path):
+def test_the_second_import_is_whole(module: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, module, f"sqlite:///{tmp_path}/store.db"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     failure, client = done.stdout.splitlines()

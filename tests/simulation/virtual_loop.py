@@ -15,6 +15,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+# No run needs so many.
+_MOST_TURNS = 1_000_000
+
+
 class Stuck(Exception):
     """Something is awaited that nothing will ever bring."""
 
@@ -25,6 +29,7 @@ class VirtualLoop(base_events.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self._turns = 0
         self.faults: list[str] = []
         self.set_exception_handler(self._note)
 
@@ -40,6 +45,9 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _run_once(self) -> None:
         """One turn: what is ready, or else what is next in time."""
+        self._turns += 1
+        if self._turns > _MOST_TURNS:
+            raise Stuck("it goes on for ever")
         # asyncio's own attributes, of which the stubs say nothing.
         ready, timers, stopping = (getattr(self, f"_{name}") for name in ("ready", "scheduled", "stopping"))
         while timers and timers[0]._cancelled:

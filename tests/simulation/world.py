@@ -5,7 +5,7 @@
 - A worker that makes progress is not ended, and whatever is started ends or is refused.
 - One deployment's faults touch no other.
 - When the faults stop, everything that is asked for is served again within a bounded time.
-- In the end nothing is left in any queue, table or task.
+- In the end nothing is left in any queue, table or task, and nothing of the memory budget is held.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from virtual_loop import run
 
 from legion import wire
 from legion.gateway.deployments.declaration import Declaration, VariantDeclaration, Workers
-from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.fleet import Fleet
 from legion.gateway.deployments.provisioner import Provisioner
 from legion.gateway.deployments.routes import Routes
@@ -38,7 +37,8 @@ from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, TooLate
 from legion.gateway.dispatch.sweeper import SWEEP
 from legion.gateway.http.exchange import Exchange
 from legion.gateway.http.refusal import Refusal
-from legion.gateway.limits import Limits
+from legion.gateway.limits import MIB, Limits
+from legion.gateway.memory_budget import MemoryBudget
 
 # Seconds by which all is well again once nothing goes wrong any more: retries and restarts wait for minutes.
 _RECOVERY = 700.0
@@ -104,6 +104,7 @@ class World:
         self.loop = asyncio.get_running_loop()
         self.shelf = Shelf()
         self.routes = Routes()
+        self.budget = MemoryBudget(MIB)
         replica: Any = type("Replica", (SimulatedReplica,), {"make": staticmethod(self._worker)})
 
         async def start(plan: wire.Plan, python: Path, seconds: float) -> Any:
@@ -213,7 +214,7 @@ class World:
     # What is asked
 
     async def _call(self, step: Step, *, must: bool = False) -> None:
-        caller, name, patience = _Caller(next(self._numbers)), step.whom, step.how
+        caller, name = _Caller(next(self._numbers)), step.whom
         self.callers[caller.number] = caller
         headers = [(b"content-type", b"application/json"), (b"x-user", b"%d" % (caller.number % 3))]
         route = self.routes.find({"method": "POST", "path": f"/models/{name}/invocations"})
@@ -221,7 +222,14 @@ class World:
             if must or name == STEADY:
                 self._violated(f"{name} has no route")
             return
-        exchange = caller.exchange = Exchange(headers, *route)
+        exchange = caller.exchange = Exchange(headers, route, self.budget)
+        try:
+            await self._ask(caller, exchange, step, must)
+        finally:
+            exchange.close()
+
+    async def _ask(self, caller: _Caller, exchange: Exchange, step: Step, must: bool) -> None:
+        name, patience = step.whom, step.how
         receive = self._receive(caller, patience) if patience >= 0 and caller.number % 2 else None
         began = self.loop.time()
         if step.body:
@@ -232,7 +240,7 @@ class World:
         except (Refusal, QueueFull, Crashed) as reason:
             self._judge(caller, name, reason, began, must)
             return
-        self._is_current(exchange, route[0])
+        self._is_current(exchange)
         if patience >= 0 and receive is None:
             self.loop.call_later(patience, self._leave, caller)
         pending.future.add_done_callback(lambda future: self._settled(caller))
@@ -251,7 +259,7 @@ class World:
         exchange = caller.exchange
         stream = exchange.pending.stream
         begun, due = 0, self.loop.time() + patience
-        version = exchange.release.delivery.plan.version
+        version = exchange.choice.release.delivery.plan.version
         try:
             async for piece in stream.pieces():
                 if piece != b"s%d/%b/%d" % (caller.number, version.encode(), begun):
@@ -293,8 +301,8 @@ class World:
         if caller.settled != 1:
             self._violated(f"request {caller.number} to {name} was settled {caller.settled} times by its deadline")
 
-    def _is_current(self, exchange: Exchange, deployment: Deployment) -> None:
-        if exchange.release not in deployment.releases:
+    def _is_current(self, exchange: Exchange) -> None:
+        if exchange.choice is None or exchange.choice.release not in exchange.deployment.releases:
             self._violated("a request was given to a release that is not current")
 
     def _judge(self, caller: _Caller, name: str, outcome: Any, began: float, must: bool) -> None:
@@ -303,7 +311,7 @@ class World:
         if isinstance(outcome, wire.Reply):
             if outcome.body.split(b"/")[0] != b"%d" % caller.number or outcome.status != 200:
                 self._violated(f"request {caller.number} got {outcome.status} {outcome.body!r}")
-            version = caller.exchange.release.delivery.plan.version.encode()
+            version = caller.exchange.choice.release.delivery.plan.version.encode()
             if outcome.body.split(b"/")[-1] != version:
                 self._violated(f"request {caller.number} was given to version {version!r} and got {outcome.body!r}")
         elif isinstance(outcome, TooLate) and now < pending.deadline - _EPSILON:
@@ -326,7 +334,7 @@ class World:
 
     def _ended(self, caller: _Caller) -> bool:
         """Whether its release was ended before it could answer: it never started, or its workers were lost."""
-        release = caller.exchange.release
+        release = caller.exchange.choice.release
         owner = release.delivery.plan.entrypoint
         lost = any(worker.dead and not worker.asked_to_stop for worker in self.workers if worker.reference == owner)
         return release.pool._stopped and (release.since is None or lost)
@@ -394,6 +402,8 @@ class World:
                 self._violated(f"a worker of {worker.owner} was not ended")
         if (one := self._provisioner_of_now()) is not None:
             self._violated(f"the provisioner {one.pid} was not ended")
+        if self.budget.held:
+            self._violated(f"{self.budget.held} bytes are still held")
         for caller in self.callers.values():
             pending = caller.exchange and caller.exchange.pending
             if pending is not None and not pending.future.done():

@@ -34,7 +34,7 @@ def test_one_example_row_gets_variations(tmp_path: Path) -> None:
 
 
 def test_many_example_rows_are_cut_and_params_are_kept(tmp_path: Path) -> None:
-    table = {"columns": ["a", "b"], "data": [[float(n), n] for n in range(100)]}
+    table: dict[str, list[Any]] = {"columns": ["a", "b"], "data": [[float(n), n] for n in range(100)]}
     name = write_example(tmp_path, {"dataframe_split": table, "params": {"k": 1}})
     requests = example_requests(tmp_path, TWO, name)
     assert len(requests) == 1

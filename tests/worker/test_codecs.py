@@ -237,6 +237,33 @@ def test_a_row_of_another_width_is_refused_wherever_it_is(body: str, row: int) -
         read_csv(RowReader(Signature(NUMBERS)), body.encode())
 
 
+@pytest.mark.parametrize("cells", ["1,2,3", "1,2,", '"1",2,3'])
+def test_a_byte_order_mark_is_no_part_of_the_first_name(cells: str) -> None:
+    table = read_csv(RowReader(Signature(NUMBERS)), f"\ufeffa,b,c\n{cells}\n".encode())
+    assert table.names == ("a", "b", "c")
+    assert values(table)[0][:2] == [1.0, 2.0]
+
+
+def test_csv_that_is_no_utf_8_is_refused_wherever_it_is() -> None:
+    for body in (b"a,b,c\n1,2,\xff\n", b"a,b,c\n" + b"1,2,\n" * 10_000 + b"1,2,\xff\n", b"\xff"):
+        with pytest.raises(InputError, match="not valid UTF-8"):
+            read_csv(RowReader(Signature(NUMBERS)), body)
+
+
+@pytest.mark.parametrize("shape", [[2**63, 0], [10**4000, 10**4000], [0, -1], [1] * 17])
+def test_a_shape_that_no_tensor_has_is_refused(shape: list[int]) -> None:
+    tensor = {"name": "x", "shape": shape, "datatype": "FP64", "data": []}
+    status, refusal = ask(wire.OPEN_INFERENCE, json.dumps({"inputs": [tensor]}).encode())
+    assert (status, "has no shape that can be" in refusal["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("fields", [(), NUMBERS])
+def test_a_tensor_of_rows_without_columns_is_refused(fields: tuple[Field, ...]) -> None:
+    tensor = {"name": "x", "shape": [10**15, 0], "datatype": "FP64", "data": []}
+    reply = answerer(fields).answer([wire.Call(wire.OPEN_INFERENCE, json.dumps({"inputs": [tensor]}).encode())])[0]
+    assert (reply.status, "has no columns" in json.loads(reply.body)["error"]) == (400, True)
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_blocks_of_any_width_and_line_end(width: int, end: str) -> None:

@@ -198,6 +198,7 @@ class NamesOnly(LinearRegression):  # type: ignore[misc]
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
 def test_no_shortcut_where_it_would_differ(sklearn_plan: Callable[..., wire.Plan]) -> None:
     # The worker cannot import this module.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])

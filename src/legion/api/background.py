@@ -20,7 +20,7 @@ from legion.stack import keeper
 _logger = logging.getLogger("legion")
 
 _KEPT_LINES = 1000
-# Seconds. A gateway answers the requests it has accepted for at most 25 s.
+# Seconds. A gateway answers the requests it has accepted for at most 25 s after it was drained.
 _GRACE = 40.0
 _READ_REST = 5.0
 _EXIT_CODES: dict[int, type[LegionError]] = {1: RefusedError, 2: UsageError}
@@ -40,9 +40,14 @@ class BackgroundCommand:
         ready_timeout: float,
         progress: Progress,
         environment: Mapping[str, str] | None = None,
+        drain: float = 0.0,
     ) -> None:
-        """Start `legion ARGUMENTS` and wait `ready_timeout` seconds until it reports. Raises what stopped it."""
+        """Start `legion ARGUMENTS` and wait `ready_timeout` seconds until it reports. Raises what stopped it.
+
+        `drain`: seconds that it keeps working on purpose when it is told to stop.
+        """
         self._name = arguments[0]
+        self._grace = _GRACE + drain
         self._progress = progress
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._reported = threading.Event()
@@ -85,7 +90,7 @@ class BackgroundCommand:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
+            self._process.wait(self._grace)
         self._lifeline.close()
         self._process.wait()
         for reader in self._readers:

@@ -12,6 +12,7 @@ import msgspec
 from legion.api import settings
 from legion.api.progress import LOGGED, Progress
 from legion.api.serve_settings import ServeSettings
+from legion.disk.sizes import size_from
 from legion.errors import UsageError
 from legion.gateway import server
 from legion.gateway.deployments import declaration as declarations
@@ -95,9 +96,10 @@ def _limits(wished: ServeSettings) -> Limits:
 
 
 def _setting(wished: ServeSettings, progress: Progress) -> Setting:
-    setting = Setting(settings.cache_folder(), progress.say, drain=wished.drain)
+    memory = None if wished.memory is None else size_from(wished.memory)
+    setting = Setting(settings.cache_folder(), progress.say, drain=wished.drain, memory=memory)
     if wished.grpc_port is not None:
-        grpc = Grpc(wished.host, wished.grpc_port, wished.max_body * MIB)
+        grpc = Grpc(wished.host, wished.grpc_port, wished.max_body * MIB, wished.timeout)
         setting = msgspec.structs.replace(setting, grpc=grpc)
     if wished.admin:
         state, token = wished.state or settings.state_folder(), settings.make_admin_token()

@@ -30,8 +30,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 60.0
     # How long a version may take to load and to prove itself.
     start_timeout: float = 300.0
-    # Keep accepting requests for so long after SIGTERM, while the health checks say 503.
+    # How long to keep accepting requests after SIGTERM, while the health checks say 503.
     drain: float = 0.0
+    # For the requests and answers of all models that are held at once, such as 512MiB; a quarter of what there is.
+    memory: str | None = None
     # Accept deployments over HTTP, and keep them in the folder `state`.
     admin: bool = False
     state: Path | None = None

@@ -27,7 +27,7 @@ class Server(BackgroundCommand):
     ) -> None:
         """Start it and wait until its models are ready; use `legion.serve`."""
         arguments = ["serve", "--json", *as_options(settings), "--", *models]
-        super().__init__(arguments, ready_timeout, progress)
+        super().__init__(arguments, ready_timeout, progress, drain=settings.drain)
         self.url: str = msgspec.json.decode(self._report)["url"]
         self.client: Client = connect(self.url)
 
@@ -55,6 +55,8 @@ def serve(
     queue: int = DEFAULTS.queue,
     timeout: float = DEFAULTS.timeout,
     start_timeout: float = DEFAULTS.start_timeout,
+    drain: float = DEFAULTS.drain,
+    memory: str | None = DEFAULTS.memory,
     admin: bool = DEFAULTS.admin,
     state: str | PathLike[str] | None = None,
     ready_timeout: float = 600.0,
@@ -70,9 +72,11 @@ def serve(
     models: auto, local, uv, conda or docker. `follow`: swap to the new version when the alias or stage moves;
     `keep_warm`: seconds that the previous version stays ready for a rollback. `max_body`: largest request body in
     MiB. `queue`: maximum queued requests per model. `timeout`: request timeout in seconds. `start_timeout`: seconds
-    that a version may take to load and to be checked. `admin`: accept deployments over HTTP, kept in the folder
-    `state`. `ready_timeout`: seconds to wait until the server is ready, including the creation of environments.
-    `progress` receives the lines of the server's log, in another thread.
+    that a version may take to load and to be checked. `drain`: seconds to keep accepting requests when it is stopped,
+    while its health checks say 503. `memory`: what the requests and answers of all models may take, such as "512MiB".
+    `admin`: accept deployments over HTTP, kept in the folder `state`.
+    `ready_timeout`: seconds to wait until the server is ready, including the creation of environments. `progress`
+    receives the lines of the server's log, in another thread.
 
         with legion.serve("wine.zip") as server:
             server.client.predict(rows)
@@ -91,6 +95,8 @@ def serve(
         queue=queue,
         timeout=timeout,
         start_timeout=start_timeout,
+        drain=drain,
+        memory=memory,
         admin=admin,
         state=path_of(state),
     )

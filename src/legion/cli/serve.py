@@ -54,6 +54,11 @@ def _setting(*names: str, **more: Any) -> Callable[[Any], Any]:
     metavar="SECONDS",
     help="Keep accepting requests for this long after SIGTERM, while the health checks say 503.",
 )
+@_setting(
+    "--memory",
+    metavar="SIZE",
+    help="Memory for the requests and answers of all models, such as 512MiB. Default: a quarter of what there is.",
+)
 @_setting("--admin", is_flag=True, help="Accept deployments over HTTP under /admin, and restore them at startup.")
 @_setting(
     "--state",

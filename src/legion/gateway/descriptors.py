@@ -13,6 +13,15 @@ _MOST = 65_536
 _SPARE = 256
 
 
+class Shares(msgspec.Struct, frozen=True):
+    """How many connections there may be over HTTP and over gRPC, and how many may wait to be accepted: these come all
+    at once, before any is ended for them."""
+
+    http: int
+    grpc: int
+    backlog: int
+
+
 def raise_limit() -> int:
     """Raise the soft limit of open files as far as it goes, and return what it is now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -26,15 +35,9 @@ def raise_limit() -> int:
     return soft
 
 
-class Shares(msgspec.Struct, frozen=True):
-    """Who may have which: connections over HTTP those below `first_spare`, over gRPC `grpc` of any number."""
-
-    first_spare: int
-    grpc: int
-
-
 def share(limit: int, *, grpc: bool) -> Shares:
     """Share out this many; what is left is for workers."""
     limit = min(limit, _MOST)
     calls = limit // 8 if grpc else 0
-    return Shares(limit - calls - min(_SPARE, limit // 4), calls)
+    spare = min(limit // 4, max(_SPARE, limit // 16))
+    return Shares(limit - calls - spare, calls, min(spare // 2, 2048))

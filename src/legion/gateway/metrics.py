@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from legion.gateway import supervision
+from legion.gateway.memory_budget import MemoryBudget
 
 # Seconds; the last bucket is everything above.
 _LATENCIES = (
@@ -108,8 +109,11 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class _Collector(Collector):
-    def __init__(self, readings: Callable[[], Iterable[Reading]], connections: ConnectionMeter) -> None:
+    def __init__(
+        self, readings: Callable[[], Iterable[Reading]], budget: MemoryBudget, connections: ConnectionMeter
+    ) -> None:
         self._readings = readings
+        self._budget = budget
         self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
@@ -157,15 +161,23 @@ class _Collector(Collector):
         for reason, count in sorted(self._connections.ended.items()):
             ended.add_metric([reason], count)
         yield GaugeMetricFamily("legion_connections", "HTTP connections that are open.", self._connections.open)
+        held, limit = self._budget.held, self._budget.limit
+        yield GaugeMetricFamily("legion_held_bytes", "Bytes of requests and answers that are held now.", held)
+        yield GaugeMetricFamily("legion_held_bytes_limit", "Above it, requests are refused with 503.", limit)
         yield from (ended, failures)
 
 
 class Metrics:
-    """Renders /metrics from the readings that the function gives and the connections' counts."""
+    """Renders /metrics from the readings that the function gives, the memory budget and the connections' counts."""
 
-    def __init__(self, readings: Callable[[], Iterable[Reading]], connections: ConnectionMeter | None = None) -> None:
+    def __init__(
+        self,
+        readings: Callable[[], Iterable[Reading]],
+        budget: MemoryBudget,
+        connections: ConnectionMeter | None = None,
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(readings, connections or ConnectionMeter()))
+        self._registry.register(_Collector(readings, budget, connections or ConnectionMeter()))
 
     def render(self) -> bytes:
         """The text exposition format."""

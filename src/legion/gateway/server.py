@@ -19,6 +19,7 @@ import uvloop
 from legion import logs
 from legion.errors import MissingExtraError, OutsideError, UsageError
 from legion.gateway import descriptors
+from legion.gateway.allocator import give_large_blocks_back
 from legion.gateway.deployments.declaration import Declaration
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.fleet import Fleet
@@ -30,8 +31,11 @@ from legion.gateway.deployments.variant import Kept
 from legion.gateway.http.app import Gateway
 from legion.gateway.http.connections import Connections
 from legion.gateway.http.fast_path import protocol_for
+from legion.gateway.limits import Limits
+from legion.gateway.machine_memory import machine_memory
 from legion.gateway.management.admin import Admin
 from legion.gateway.management.endpoints import Management
+from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.shutdown import Shutdown
 from legion.gateway.supervision import supervise
 
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 
 # Seconds in which what has been taken in is answered, once nothing more is accepted.
 _GRACE = 25
+# Of the memory that there is, so much (one part of four) is for requests and answers.
+_SHARE = 4
 
 OnReady = Callable[[list[Deployment], float], None]
 
@@ -75,17 +81,20 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Grpc(msgspec.Struct, frozen=True):
-    """Where gRPC is listened for; a message has at most `max_body` bytes."""
+    """Where gRPC is listened for; a message has at most `max_body` bytes, and `timeout` seconds to arrive."""
 
     host: str
     port: int
     max_body: int
+    timeout: float = Limits().timeout
 
 
 class Setting(msgspec.Struct, frozen=True):
     """How a gateway is to be: `cache` for what is fetched; with `state` and `token` it keeps deployments and has an
     admin API; with `grpc` it speaks the Open Inference Protocol there as well. `say` takes a line for people.
-    After a signal it says for `drain` seconds that it is not ready, while it still accepts requests."""
+    After a signal it says for `drain` seconds that it is not ready, while it still accepts requests. Requests and
+    answers take at most `memory` bytes, by default a quarter of what this process may use.
+    """
 
     cache: Path
     say: Callable[[str], None]
@@ -93,6 +102,7 @@ class Setting(msgspec.Struct, frozen=True):
     token: str | None = None
     grpc: Grpc | None = None
     drain: float = 0.0
+    memory: int | None = None
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -112,6 +122,7 @@ def serve(declared: Sequence[Declared], sock: socket.socket, setting: Setting, *
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two models are named {twice!r}; give one another name as NAME=MODEL")
+    give_large_blocks_back()
     uvloop.run(_run(declared, sock, setting, on_ready))
 
 
@@ -120,7 +131,7 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     began = loop.time()
     saved = None if setting.state is None else SavedDeployments(setting.state / "deployments")
     shares = descriptors.share(descriptors.raise_limit(), grpc=setting.grpc is not None)
-    connections = Connections(first_spare=shares.first_spare)
+    connections = Connections(most=shares.http)
 
     def drain() -> None:
         connections.draining = True
@@ -131,11 +142,12 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
 
     shutdown = Shutdown(setting.drain, drain)
     routes = Routes()
-    gateway = Gateway(routes)
+    budget = MemoryBudget(machine_memory() // _SHARE if setting.memory is None else setting.memory)
+    gateway = Gateway(routes, budget)
     fleet = Fleet(routes, Provisioner(partial(ProvisionerProcess.start, setting.cache)), setting.say, saved)
     admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
-    gateway.control = Management(lambda: list(fleet.deployments.values()), connections, admin).app()
-    server = _server(gateway, connections)
+    gateway.control = Management(lambda: list(fleet.deployments.values()), connections, budget, admin).app()
+    server = _server(gateway, connections, shares.backlog)
     face = None if setting.grpc is None else _grpc_service(gateway, setting.grpc, shares.grpc)
     shutdown.listen()
     fleet.restore()
@@ -178,15 +190,19 @@ def load_grpc() -> type[GrpcService]:
 
 
 def _grpc_service(gateway: Gateway, grpc: Grpc, max_connections: int) -> GrpcService:
-    return load_grpc()(gateway, grpc.host, grpc.port, grpc.max_body, max_connections)
+    service = load_grpc()
+    return service(
+        gateway, grpc.host, grpc.port, max_body=grpc.max_body, max_connections=max_connections, timeout=grpc.timeout
+    )
 
 
-def _server(gateway: Gateway, connections: Connections) -> _Server:
+def _server(gateway: Gateway, connections: Connections, backlog: int) -> _Server:
     return _Server(
         uvicorn.Config(
             gateway,
             loop="none",
             http=protocol_for(gateway, connections),
+            backlog=backlog,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -10,6 +10,7 @@ import base64
 import datetime
 import json
 import math
+from collections import Counter
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import msgspec
@@ -55,7 +56,7 @@ def rows_of(raw: Any, n: int) -> Any:
     if names is None:
         return rows
     if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = next(name for name, times in Counter(names).items() if times > 1)
         raise ValueError(f"the model gave the column {twice!r} twice")
     rows = [row if isinstance(row, (list, tuple)) else [row] for row in _listed(rows)]
     wrong = next((row for row in rows if len(row) != len(names)), None)

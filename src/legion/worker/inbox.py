@@ -35,6 +35,10 @@ class Inbox:
         self._current = self._works.popleft()
         return self._current
 
+    def forget(self) -> None:
+        """The work is done; nothing of it is kept."""
+        self._current = wire.Work(0, [])
+
     def look(self) -> None:
         """Take in what has come, without waiting."""
         while self._channel.readable() and self._receive():

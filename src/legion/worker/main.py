@@ -27,6 +27,7 @@ from legion.worker import proof
 from legion.worker.batch import Answerer
 from legion.worker.channel import Channel
 from legion.worker.inbox import Inbox
+from legion.worker.memory import give_back
 from legion.worker.read_only import import_without_writing
 from legion.worker.streams import Streams
 
@@ -88,7 +89,11 @@ def _serve(channel: Channel, answerer: Answerer) -> None:
     streams = answerer.streams
     inbox = Inbox(channel, _ignore if streams is None else streams.allow)
     while (work := inbox.next()) is not None:
-        _answer(channel, inbox, answerer, work)
+        handled = sum([len(call.body) for call in work.calls])
+        handled += _answer(channel, inbox, answerer, work)
+        del work
+        inbox.forget()
+        give_back(handled)
         if streams is not None:
             streams.start()
 
@@ -97,26 +102,30 @@ def _ignore(message: wire.Allow) -> None:
     """Of a stream that there is not."""
 
 
-def _answer(channel: Channel, inbox: Inbox, answerer: Answerer, work: wire.Work) -> None:
-    """Send the replies as they are made, a few milliseconds' worth in one frame, so that the parent sees progress."""
+def _answer(channel: Channel, inbox: Inbox, answerer: Answerer, work: wire.Work) -> int:
+    """Send the replies as they are made, a few milliseconds' worth in one frame, so that the parent sees progress.
+
+    Returns how many bytes they have in all.
+    """
     ready: wire.Replies = []
-    first, size, sent = work.first, 0, monotonic()
+    first, size, total, sent = work.first, 0, 0, monotonic()
     for replies in answerer.replies(work.calls):
         for reply in replies:
             if ready and size + len(reply.body) > _FRAME:
                 channel.send(wire.Answers(first, ready))
-                first, ready, size = first + len(ready), [], 0
+                first, ready, size, total = first + len(ready), [], 0, total + size
             ready.append(reply)
             size += len(reply.body)
         if first + len(ready) == work.first + len(work.calls):
             break
         if (now := monotonic()) - sent > _TOGETHER:
             channel.send(wire.Answers(first, ready))
-            first, ready, size, sent = first + len(ready), [], 0, now
+            first, ready, size, total, sent = first + len(ready), [], 0, total + size, now
         # Who has left is not worked for.
         inbox.look()
     if ready:
         channel.send(wire.Answers(first, ready))
+    return total + size
 
 
 def _die_with_parent(lifeline: int) -> None:

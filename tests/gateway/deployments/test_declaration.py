@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -172,17 +173,17 @@ MIB_OF = {
 }
 
 
-def as_json(body):
+def as_json(body: Any) -> object:
     return declaration.read_json(body, "wine", "wine")
 
 
-def as_yaml(text):
+def as_yaml(text: Any) -> object:
     return declaration.read_yaml(text, "wine.yaml")
 
 
 @pytest.mark.parametrize("text", MIB_OF.values(), ids=MIB_OF)
 @pytest.mark.parametrize("read", [as_json, as_yaml])
-def test_a_large_one_is_refused_quickly_and_in_few_words(text, read):
+def test_a_large_one_is_refused_quickly_and_in_few_words(text: Any, read: Any) -> None:
     began = time.process_time()
     with pytest.raises(DeclarationError) as caught:
         read(text.encode())
@@ -191,21 +192,21 @@ def test_a_large_one_is_refused_quickly_and_in_few_words(text, read):
     assert len(caught.value.faults) <= 51
 
 
-def test_hundreds_of_variants_are_read():
+def test_hundreds_of_variants_are_read() -> None:
     variants = [{"name": f"v{n}", "model": f"models:/wine/{n}", "weight": 0.125} for n in range(800)]
     read = declaration.read_json(json.dumps({"variants": variants}).encode(), "wine", "wine")
     assert [variant.name for variant in read.variants] == [f"v{n}" for n in range(800)]
     assert declaration.read_yaml(json.dumps({"name": "wine", "variants": variants}).encode(), "wine.yaml") == read
 
 
-def test_of_many_faults_the_first_are_told_and_the_rest_counted():
+def test_of_many_faults_the_first_are_told_and_the_rest_counted() -> None:
     tree = {"model": "a.zip", **{f"field{n}": 1 for n in range(1000)}}
     with pytest.raises(DeclarationError, match=r"\(file\): and 950 more$") as caught:
         declaration.read_json(json.dumps(tree).encode(), "wine", "wine")
     assert caught.value.faults[0].path == "field0"
 
 
-def test_a_field_that_is_nearly_known_is_named():
+def test_a_field_that_is_nearly_known_is_named() -> None:
     found = faults(b"name: wine\nmodel: a.zip\nlimit: {}\nworkers: {replica: 2}\n")
     assert found["limit"].endswith("did you mean limits?")
     assert found["workers.replica"].endswith("did you mean replicas?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from legion.gateway.deployments.declaration import Declaration, VariantDeclaration
@@ -33,10 +34,25 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert saved.read() == [entry("b")]
 
 
-def test_a_damaged_entry_is_said_and_harms_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"\xff",
+        b"[]",
+        b'{"declaration": {"name": "b", "variants": []}}',
+        msgspec.json.encode(entry("another")),
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_a_damaged_entry_is_said_and_harms_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
     saved = SavedDeployments(tmp_path)
     saved.write(entry("a"))
-    (tmp_path / "b.json").write_text("{")
+    (tmp_path / "b.json").write_bytes(content)
     assert saved.read() == [entry("a")]
     assert "b.json" in caplog.text
 

@@ -16,7 +16,6 @@ from uvicorn.server import ServerState
 
 from legion.gateway.http.connection import Connection
 from legion.gateway.http.connections import Connections
-from legion.gateway.http.timeouts import Timeouts
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -57,9 +56,7 @@ class Application:
 class StubServer:
     """`port` is where it listens; `look` examines the connections as if it were so late."""
 
-    def __init__(
-        self, application: Any, connections: Connections, kind: type[Connection] = Connection, **attributes: Any
-    ) -> None:
+    def __init__(self, application: Any, connections: Connections, kind: type[Connection] = Connection) -> None:
         self.connections = connections
         self.made = self.received = self.paused = 0
         server = self
@@ -79,8 +76,6 @@ class StubServer:
                 super().pause_writing()
                 server.paused += 1
 
-        for name, value in attributes.items():
-            setattr(Counting, name, value)
         self._config = uvicorn.Config(
             application, http=Counting, ws="none", lifespan="off", access_log=False, log_config=None, interface="asgi3"
         )
@@ -172,13 +167,10 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    *, first_spare: int | None = None, timeouts: Timeouts | None = None, **attributes: Any
-) -> AsyncIterator[StubServer]:
-    """A stub server with its application."""
-    application = attributes.pop("application", None) or Application()
-    more = {} if first_spare is None else {"first_spare": first_spare}
-    server = StubServer(application, Connections(timeouts or Timeouts(), **more), **attributes)
+async def serving(application: Any = None, most: int = 1000) -> AsyncIterator[StubServer]:
+    """A stub server with its application; there may be so many connections."""
+    application = application or Application()
+    server = StubServer(application, Connections(most=most))
     async with server.listening():
         yield server
 

@@ -9,6 +9,7 @@ import os
 import resource
 import socket
 import time
+from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
@@ -18,7 +19,7 @@ CHUNKED = b"Transfer-Encoding: chunked"
 H2C = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__")
 
 
-def message(answer):
+def message(answer: Any) -> Any:
     return json.loads(answer.body)["message"]
 
 
@@ -36,15 +37,15 @@ def message(answer):
     ],
 )
 @pytest.mark.parametrize("step", [1_000_000, 5_000])
-def test_a_head_has_bounds(lines, status, step):
-    async def scenario():
+def test_a_head_has_bounds(lines: Any, status: Any, step: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             whole = request(b"abc", *lines)
             for begin in range(0, len(whole), step):
                 caller.send(whole[begin : begin + step])
                 if status == 200:
-                    await server.until(lambda it, sent=begin + step: it.received >= min(sent, len(whole)))
+                    await server.until(lambda it, sent=begin + step: it.received >= min(sent, len(whole)))  # type: ignore[misc]
             answer = await caller.answer()
             assert answer.status == status
             if status == 431:
@@ -68,8 +69,8 @@ def test_a_head_has_bounds(lines, status, step):
         [b"X : a", b"Content-Length: 2"],
     ],
 )
-def test_a_head_that_can_be_read_in_two_ways_is_refused(lines):
-    async def scenario():
+def test_a_head_that_can_be_read_in_two_ways_is_refused(lines: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(b"\r\n".join([b"POST / HTTP/1.1", b"Host: x", *lines, b"", b"{}"]))
@@ -83,18 +84,13 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused(lines):
     run(scenario())
 
 
-def test_what_cannot_be_read_is_answered_after_what_came_before_it():
-    async def scenario():
+def test_what_cannot_be_read_is_answered_after_what_came_before_it() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
             caller.send(request(b"a") + request(b"bb") + b"\x16\x03\x01 this is no HTTP\r\n\r\n")
             await server.until(lambda it: it.application.scopes)
-            received = server.received
-            caller.send(bytes(1_000_000))
-            for _ in range(5):
-                await server.connect()
-            assert server.received == received
             server.application.go.set()
             assert [(await caller.answer()).body for _ in range(2)] == [b"1", b"2"]
             assert (await caller.answer()).status == 400
@@ -103,10 +99,11 @@ def test_what_cannot_be_read_is_answered_after_what_came_before_it():
     run(scenario())
 
 
-def test_nothing_is_read_behind_what_cannot_be_read():
-    watched = []
+def test_nothing_is_read_behind_what_cannot_be_read() -> None:
+    watched: list[Any] = []
+    watching = asyncio.Event()
 
-    async def application(scope, receive, send):
+    async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         # As one does who wants to know whether the caller is still there; it lets more be read.
         watched.append(asyncio.get_running_loop().create_task(receive()))
@@ -114,9 +111,7 @@ def test_nothing_is_read_behind_what_cannot_be_read():
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
-    async def scenario():
-        nonlocal watching
-        watching = asyncio.Event()
+    async def scenario() -> None:
         async with serving(application=application) as server:
             caller = await server.connect()
             caller.send(request(b"a") + b"this is no HTTP\r\n\r\n")
@@ -130,12 +125,11 @@ def test_nothing_is_read_behind_what_cannot_be_read():
             assert await caller.rest() == b""
             assert server.connections.meter.ended == {"malformed": 1}
 
-    watching = None
     run(scenario())
 
 
-def test_a_broken_body_behind_another_request_is_answered_in_its_turn():
-    async def scenario():
+def test_a_broken_body_behind_another_request_is_answered_in_its_turn() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
@@ -153,8 +147,8 @@ def test_a_broken_body_behind_another_request_is_answered_in_its_turn():
 # Bodies and trailers
 
 
-def test_trailers_are_never_headers():
-    async def scenario():
+def test_trailers_are_never_headers() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             trailers = b"X-User: admin\r\nAuthorization: Bearer of-a-trailer\r\n"
@@ -178,8 +172,8 @@ def test_trailers_are_never_headers():
         (b"1;x=", b"aaaaaaaaaaaaaaa"),
     ],
 )
-def test_nothing_between_the_pieces_of_a_body_goes_on_for_ever(begin, again):
-    async def scenario():
+def test_nothing_between_the_pieces_of_a_body_goes_on_for_ever(begin: Any, again: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"1\r\na\r\n" + begin, CHUNKED))
@@ -190,8 +184,8 @@ def test_nothing_between_the_pieces_of_a_body_goes_on_for_ever(begin, again):
     run(scenario())
 
 
-def test_a_million_chunks_of_one_byte_are_one_body():
-    async def scenario():
+def test_a_million_chunks_of_one_byte_are_one_body() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n", CHUNKED))
@@ -200,8 +194,8 @@ def test_a_million_chunks_of_one_byte_are_one_body():
     run(scenario())
 
 
-def test_a_request_behind_a_large_body_is_answered():
-    async def scenario():
+def test_a_request_behind_a_large_body_is_answered() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             # Its head comes in two reads, the first of which is the large body's last.
@@ -220,11 +214,11 @@ def test_a_request_behind_a_large_body_is_answered():
 @pytest.mark.parametrize("body", [b"", b"hello", b"x" * 300_000])
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("step", [1_000_000, 7])
-def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
+def test_an_upgrade_that_is_not_taken_is_ignored(body: Any, chunked: Any, step: Any) -> None:
     if step == 7 and len(body) > 1000:
         body = body[:1000]
 
-    async def scenario():
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             if chunked:
@@ -235,7 +229,7 @@ def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
             whole = first + request(b"ab", b"Connection: upgrade", b"Upgrade: websocket") + request(b"c")
             for begin in range(0, len(whole), step):
                 caller.send(whole[begin : begin + step])
-                await server.until(lambda it, sent=begin + step: it.received >= min(sent, len(whole)))
+                await server.until(lambda it, sent=begin + step: it.received >= min(sent, len(whole)))  # type: ignore[misc]
             answers = [await caller.answer() for _ in range(3)]
             assert [answer.status for answer in answers] == [200] * 3
             assert server.application.bodies == [body, b"ab", b"c"]
@@ -244,8 +238,8 @@ def test_an_upgrade_that_is_not_taken_is_ignored(body, chunked, step):
     run(scenario())
 
 
-def test_an_upgrade_without_a_body_and_its_query(caplog):
-    async def scenario():
+def test_an_upgrade_without_a_body_and_its_query(caplog: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"", *H2C, method="GET", path="/a%20b?c=d"))
@@ -257,8 +251,8 @@ def test_an_upgrade_without_a_body_and_its_query(caplog):
     assert not caplog.records
 
 
-def test_connect_is_refused():
-    async def scenario():
+def test_connect_is_refused() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\n")
@@ -271,8 +265,8 @@ def test_connect_is_refused():
 # Pipelines and callers who take nothing
 
 
-def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered():
-    async def scenario():
+def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
@@ -287,8 +281,8 @@ def test_a_pipeline_has_a_bound_and_what_is_within_it_is_answered():
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
-def test_who_takes_no_answers_gets_no_more_work_done(at_once):
-    async def scenario():
+def test_who_takes_no_answers_gets_no_more_work_done(at_once: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(5_000_000)
             caller = await server.connect(small_buffer=True)
@@ -310,8 +304,8 @@ def test_who_takes_no_answers_gets_no_more_work_done(at_once):
 # Waiting
 
 
-def test_a_head_that_trickles_is_given_so_long_from_its_first_byte():
-    async def scenario():
+def test_a_head_that_trickles_is_given_so_long_from_its_first_byte() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             caller.send(request(b"abc"))
@@ -324,7 +318,7 @@ def test_a_head_that_trickles_is_given_so_long_from_its_first_byte():
             for second in range(20):
                 server.look(70 + second)
                 caller.send(head[1 + second : 2 + second])
-                await server.until(lambda it, sent=second + 2: it.received == len(request(b"abc")) + sent)
+                await server.until(lambda it, sent=second + 2: it.received == len(request(b"abc")) + sent)  # type: ignore[misc]
             server.look(90)
             answer = await caller.answer()
             assert (answer.status, message(answer)) == (408, "the head did not arrive within 20 s")
@@ -335,8 +329,8 @@ def test_a_head_that_trickles_is_given_so_long_from_its_first_byte():
 
 
 @pytest.mark.parametrize("said", [b"", b"\r\n\r\n"])
-def test_who_never_says_anything_is_let_go(said):
-    async def scenario():
+def test_who_never_says_anything_is_let_go(said: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             server.look(0)
@@ -352,8 +346,8 @@ def test_who_never_says_anything_is_let_go(said):
 
 
 @pytest.mark.parametrize("said", [b"", b"\r\n"])
-def test_a_connection_is_kept_for_the_next_request_for_so_long(said):
-    async def scenario():
+def test_a_connection_is_kept_for_the_next_request_for_so_long(said: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             for second in (0, 74.9):
@@ -372,8 +366,8 @@ def test_a_connection_is_kept_for_the_next_request_for_so_long(said):
     run(scenario())
 
 
-def test_a_body_is_waited_for_while_it_comes_fast_enough():
-    async def scenario():
+def test_a_body_is_waited_for_while_it_comes_fast_enough() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller = await server.connect()
             head = request(b"", b"Content-Length: 100000", method="PUT").replace(b"Content-Length: 0\r\n", b"")
@@ -384,7 +378,7 @@ def test_a_body_is_waited_for_while_it_comes_fast_enough():
             for second in (20, 40, 60):
                 sent += 10_000
                 caller.send(bytes(10_000))
-                await server.until(lambda it, sent=sent: it.received == sent)
+                await server.until(lambda it, sent=sent: it.received == sent)  # type: ignore[misc]
                 server.look(second)
                 assert server.connections.meter.open == 1
             caller.send(bytes(9_999))
@@ -400,8 +394,8 @@ def test_a_body_is_waited_for_while_it_comes_fast_enough():
     run(scenario())
 
 
-def test_a_body_that_the_application_does_not_take_is_not_waited_for():
-    async def scenario():
+def test_a_body_that_the_application_does_not_take_is_not_waited_for() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.reads = False
             server.application.go.clear()
@@ -417,8 +411,8 @@ def test_a_body_that_the_application_does_not_take_is_not_waited_for():
     run(scenario())
 
 
-def test_who_is_to_be_asked_for_the_body_is_not_waited_for():
-    async def scenario():
+def test_who_is_to_be_asked_for_the_body_is_not_waited_for() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.reads = False
             server.application.go.clear()
@@ -433,8 +427,8 @@ def test_who_is_to_be_asked_for_the_body_is_not_waited_for():
     run(scenario())
 
 
-def test_the_rest_of_a_body_whose_request_is_answered_is_not_taken_for_ever():
-    async def scenario():
+def test_the_rest_of_a_body_whose_request_is_answered_is_not_taken_for_ever() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.reads = False
             caller = await server.connect()
@@ -451,8 +445,8 @@ def test_the_rest_of_a_body_whose_request_is_answered_is_not_taken_for_ever():
     run(scenario())
 
 
-def test_an_answer_is_waited_for_as_long_as_the_model_takes():
-    async def scenario():
+def test_an_answer_is_waited_for_as_long_as_the_model_takes() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.go.clear()
             caller = await server.connect()
@@ -470,8 +464,8 @@ def test_an_answer_is_waited_for_as_long_as_the_model_takes():
 
 
 @pytest.mark.parametrize("asked", [request(b"a"), request(b"a", b"Connection: close"), request(b"a") * 3])
-def test_an_answer_that_is_not_taken_is_given_up(asked):
-    async def scenario():
+def test_an_answer_that_is_not_taken_is_given_up(asked: Any) -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(20_000_000)
             caller = await server.connect(small_buffer=True)
@@ -488,8 +482,8 @@ def test_an_answer_that_is_not_taken_is_given_up(asked):
     run(scenario())
 
 
-def test_an_answer_that_is_taken_slowly_is_waited_for():
-    async def scenario():
+def test_an_answer_that_is_taken_slowly_is_waited_for() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             server.application.answer = bytes(20_000_000)
             caller = await server.connect(small_buffer=True)
@@ -510,21 +504,78 @@ def test_an_answer_that_is_taken_slowly_is_waited_for():
 # Ending
 
 
-def test_a_connection_that_would_take_a_spare_descriptor_is_refused():
-    async def scenario():
-        async with serving(first_spare=0) as server:
-            caller = await server.connect()
-            answer = await caller.answer()
+def test_where_there_is_no_room_a_caller_is_told_when_to_come_back() -> None:
+    async def scenario() -> None:
+        async with serving(most=1) as server:
+            server.application.go.clear()
+            served = await server.connect()
+            served.send(request(b"abc"))
+            await server.until(lambda it: it.application.bodies)
+            refused = await server.connect()
+            answer = await refused.answer()
             assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
-            assert await caller.rest() == b""
-            await server.until(lambda it: it.connections.meter.open == 0)
+            assert await refused.rest() == b""
+            assert server.connections.meter.open == 1
             assert server.connections.meter.ended == {"capacity": 1}
+            server.application.go.set()
+            assert (await served.answer()).body == b"3"
 
     run(scenario())
 
 
-def test_where_no_descriptor_is_left_it_neither_ends_nor_spins():
-    async def scenario():
+@pytest.mark.parametrize(
+    ("before", "said", "told"),
+    [
+        (0, b"", b""),
+        (0, b"POST / HTTP/1.1\r\nX: a", b"HTTP/1.1 503 Service Unavailable\r\n"),
+        (1, b"", b""),
+        (1, b"POST / HTTP/1.1\r\nX: a", b"HTTP/1.1 503 Service Unavailable\r\n"),
+    ],
+)
+def test_who_keeps_silent_makes_way_for_another(before: Any, said: Any, told: Any) -> None:
+    async def scenario() -> None:
+        async with serving(most=2) as server:
+            server.application.go.clear()
+            served, silent = await server.connect(), await server.connect()
+            server.application.go.set()
+            for _ in range(before):
+                silent.send(request(b"a"))
+                assert (await silent.answer()).status == 200
+            server.application.go.clear()
+            served.send(request(b"abc"))
+            silent.send(said)
+            await server.until(lambda it: it.received == len(request(b"abc") + request(b"a") * before + said))
+            if before:
+                server.look(asyncio.get_running_loop().time() - 3)
+            else:
+                await asyncio.sleep(0.06)
+            newcomer = await server.connect()
+            assert (await silent.rest()).partition(b"date")[0].startswith(told)
+            server.application.go.set()
+            newcomer.send(request(b"ab"))
+            assert [(await one.answer()).body for one in (served, newcomer)] == [b"3", b"2"]
+
+    run(scenario())
+
+
+def test_who_has_only_just_come_does_not_make_way() -> None:
+    async def scenario() -> None:
+        async with serving(most=1) as server:
+            first, second = await server.connect(), await server.connect()
+            assert (await second.answer()).status == 503
+            first.send(request(b"abc"))
+            assert (await first.answer()).body == b"3"
+            # Between two requests, and not for long.
+            third = await server.connect()
+            assert (await third.answer()).status == 503
+            first.send(request(b"ab"))
+            assert (await first.answer()).body == b"2"
+
+    run(scenario())
+
+
+def test_where_no_descriptor_is_left_it_neither_ends_nor_spins() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             loop = asyncio.get_running_loop()
             socks = [socket.socket() for _ in range(20)]
@@ -553,8 +604,8 @@ def test_where_no_descriptor_is_left_it_neither_ends_nor_spins():
     run(scenario())
 
 
-def test_while_draining_every_answer_ends_its_connection():
-    async def scenario():
+def test_while_draining_every_answer_ends_its_connection() -> None:
+    async def scenario() -> None:
         async with serving() as server:
             caller, other = await server.connect(), await server.connect()
             other.send(request(b"ab"))
@@ -569,18 +620,43 @@ def test_while_draining_every_answer_ends_its_connection():
     run(scenario())
 
 
-def test_a_caller_who_leaves_is_no_error_of_the_application(caplog):
+def test_who_leaves_with_more_than_one_request_is_known_to_have_left(caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+    left = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] != "http.disconnect":
+            left.append(message)
+        left.append(None)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def scenario() -> None:
+        async with serving(application=application) as server:
+            caller = await server.connect()
+            caller.send(request(b"a") + request(b"b"))
+            await server.until(lambda it: left)
+            await caller.leave()
+            await server.until(lambda it: left[1:])
+            assert left[1] is None
+            await server.connect()
+
+    run(scenario())
+    assert not caplog.records
+
+
+def test_a_caller_who_leaves_is_no_error_of_the_application(caplog: Any) -> None:
     caplog.set_level(logging.INFO)
     begun = []
 
-    async def application(scope, receive, send):
+    async def application(scope: Any, receive: Any, send: Any) -> None:
         begun.append(scope)
         while (await receive())["type"] != "http.disconnect":
             pass
         begun.append("left")
         raise ClientDisconnect
 
-    async def scenario():
+    async def scenario() -> None:
         async with serving(application=application) as server:
             caller = await server.connect()
             caller.send(request(b"abc")[:-1])

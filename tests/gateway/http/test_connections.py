@@ -19,6 +19,12 @@ class Connection:
         self.seen.append(now)
         self.then()
 
+    def idle(self, now: float) -> float:
+        return 0.0
+
+    def make_way(self) -> None:
+        raise AssertionError("there is room")
+
 
 def test_each_is_examined_once_a_second_and_none_that_has_ended() -> None:
     async def scenario() -> None:
@@ -31,7 +37,7 @@ def test_each_is_examined_once_a_second_and_none_that_has_ended() -> None:
                     connections.discard(one)
 
         for connection in all_of_them:
-            connections.add(connection)
+            assert connections.add(connection, 0.0)
             # Whichever comes first ends all others.
             connection.then = partial(end_all_but, connection)
         assert connections.meter.open == 1000

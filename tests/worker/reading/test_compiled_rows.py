@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -183,6 +184,32 @@ def test_quick_records_read_what_patient_reads(request: tuple[Signature, bytes])
     assert (read[1] is msgspec.UNSET) == ("params" not in document)
 
 
+def test_wide_records_are_read_as_narrow_ones() -> None:
+    names = [f"c{i}" for i in range(100)]
+    signature = Signature(tuple(Field(name, "double") for name in names))
+    rows = RowReader(signature)
+    reader = QuickRecords(rows, signature, FORMS)
+    record = {name: float(i) for i, name in enumerate(names)}
+    shuffled = dict(sorted(record.items()))
+    body = json.dumps({"instances": [record, shuffled]}).encode()
+    read = reader.read(body)
+    assert read is not None
+    assert shown(read[0]) == shown(rows.records([record, shuffled]))
+    twice = body.replace(b'"c1": 1.0', b'"c0": 5, "c1": 1, "c1": 7', 1)
+    read = reader.read(twice)
+    assert read is not None
+    assert shown(read[0]) == shown(rows.records(json.loads(twice)["instances"]))
+    for odd in (
+        {**record, "z": 1.0},
+        {**shuffled, "c5": "1"},
+        dict.fromkeys(names[1:], 1.0),
+        {**dict.fromkeys(names[1:], 1), "z": 1},
+    ):
+        assert reader.read(json.dumps({"instances": [record, odd]}).encode()) is None
+    mixed = Signature((*signature.inputs, Field("n", "long")))
+    assert QuickRecords(RowReader(mixed), mixed, FORMS).read(body) is None
+
+
 @pytest.mark.parametrize("size", [10, 10_000])
 def test_quick_takes_what_fits(size: int) -> None:
     reader = QuickReader(RowReader(ONE), "dataframe_split")
@@ -213,3 +240,16 @@ def test_column_orders_are_remembered_within_bounds() -> None:
         assert found[0].rows is not None
         assert list(found[0].rows[0]) == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert len(reader._orders) <= 64
+
+
+def test_names_among_blanks_are_read_and_not_remembered() -> None:
+    reader = QuickReader(RowReader(ONE), None)
+    tracemalloc.start()
+    for turn in range(40):
+        body = b'{"columns":["b",' + b" " * (100_000 + turn) + b'"a"],"data":[[1,2]]}'
+        read = reader.read(body)
+        assert read is not None
+        assert shown(read[0])[2] == [[(False, 1.0, 2.0), (False, 1.0, 1.0)]]
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2_000_000

@@ -80,6 +80,13 @@ def test_a_record_without_a_column() -> None:
     assert math.isnan(rows[1][1])
 
 
+def test_records_that_leave_out_more_than_memory_should_hold() -> None:
+    wide = RowReader(Signature(tuple(Field(f"c{i}", "double", required=False) for i in range(1000))))
+    full = dict.fromkeys((f"c{i}" for i in range(1000)), 1)
+    assert wide.records([full, *[{}] * 10]).n == 11
+    assert "leave out more than" in str(refusal(wide.records, [full, *[{}] * 40_000]))
+
+
 def test_columns_of_different_length() -> None:
     assert "one length" in str(refusal(ROWS.columns, {"a": [1, 2], "s": ["x"]}))
     assert "one length" in str(refusal(ROWS.columns, {"a": [1], "s": "x"}))

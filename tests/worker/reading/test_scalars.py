@@ -54,7 +54,7 @@ REFUSED: list[tuple[str, Any]] = [
     *refused("boolean", "true", 2, 0.5, None, math.nan, [], {}),
     *refused("string", 1, 1.5, True, [], {}),
     *refused("binary", None, 1, "AAE", "é", []),
-    *refused("datetime", True, 1.5, [], {}),
+    *refused("datetime", True, 1.5, [], {}, 2**63, -(2**63) - 1),
 ]
 
 

@@ -9,10 +9,10 @@ import httptools
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from legion import wire
 from legion.gateway.http.connections import Connections
 from legion.gateway.http.refusal import Refusal
 from legion.gateway.http.timeouts import Phase, Sample, Stopwatch
+from legion.gateway.protocols.mlflow import MLFLOW
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
@@ -36,19 +36,25 @@ class Connection(HttpToolsProtocol):
         self._received = 0  # bytes
         self._used = 0  # of these, when last a head was complete or a piece of a body came
         self._refusal: Refusal | None = None  # the last answer; nothing is read any more
+        self._answering: Any = None  # the request that the application has; behind it others may have been read
         self._held = False  # until the caller takes the answers there are
+        self._fresh = True  # until there is a whole head
         self._stopwatch = Stopwatch()
         self._buffered = self._taken = 0  # bytes of answers, when last looked at
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.shared.add(self)
-        if transport.get_extra_info("socket").fileno() >= self.shared.first_spare:
-            self._refuse(Refusal(503, "too many connections are open; try again in a moment", 1), "capacity")
+        self._fresh = self.shared.add(self, self.loop.time())
+        if not self._fresh:
+            self._refuse(_full(), "capacity")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.shared.discard(self)
         super().connection_lost(exc)
+        if self._answering is not None:
+            # uvicorn tells the newest request only.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     # Reading
 
@@ -97,6 +103,9 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINE:
             raise Refusal(429, f"{_MAX_PIPELINE} requests are waiting on this connection; await their answers", 1)
         super().on_headers_complete()
+        if self._fresh:
+            self._fresh = False
+            self.shared.begun(self)
         self._used = self._received
         self.headers = []  # the scope keeps the list there was; what follows are trailers
         if self.shared.draining and self.cycle is not None and self.cycle.scope is self.scope:
@@ -111,6 +120,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answering = cycle
+
         async def quiet(scope: Any, receive: Any, send: Any) -> None:
             # Nobody is left to be told, and it is no fault of the application.
             try:
@@ -160,12 +171,10 @@ class Connection(HttpToolsProtocol):
                 self._write_refusal(None if cycle.response_started else refusal)
         elif cycle is None or (cycle.response_complete and not self._held):
             self._write_refusal(refusal)
-        else:
-            self.flow.pause_reading()
 
     def _write_refusal(self, refusal: Refusal | None) -> None:
         if refusal is not None:
-            body = refusal.body(wire.MLFLOW)
+            body = refusal.body(MLFLOW)
             parts = [STATUS_LINES[refusal.status]]
             for name, value in (*self.server_state.default_headers, *refusal.headers):
                 parts += (name, b": ", value, b"\r\n")
@@ -193,6 +202,20 @@ class Connection(HttpToolsProtocol):
             else:
                 self.transport.close()
 
+    def idle(self, now: float) -> float:
+        """For how many seconds, as of the last look, the head of a request has been waited for."""
+        sample = self._sample()
+        return self._stopwatch.elapsed(sample, now) if sample.phase in (Phase.IDLE, Phase.HEAD) else 0.0
+
+    def make_way(self) -> None:
+        """End the connection for another."""
+        if self.scope is None or (self.cycle is not None and self.cycle.scope is self.scope):
+            # An answer to nothing would only confuse.
+            self.shared.meter.count("capacity")
+            self.transport.close()
+        else:
+            self._refuse(_full(), "capacity")
+
     def _sample(self) -> Sample:
         cycle, scope = self.cycle, self.scope
         size = self.transport.get_write_buffer_size()
@@ -213,6 +236,10 @@ class Connection(HttpToolsProtocol):
         if self.flow.read_paused or cycle.waiting_for_100_continue:
             return Sample(Phase.NOTHING)
         return Sample(Phase.BODY, scope, self._received)
+
+
+def _full() -> Refusal:
+    return Refusal(503, "too many connections are open; try again in a moment", 1)
 
 
 def _too_large() -> Refusal:

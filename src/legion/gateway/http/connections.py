@@ -12,37 +12,68 @@ from legion.gateway.metrics import ConnectionMeter
 # Seconds between two looks at each connection, and how many are looked at in one turn of the loop.
 _INTERVAL = 1.0
 _AT_ONCE = 256
+# Where there is no room, seconds until a caller who has not sent a whole head makes way for another, and until one does
+# who has, but has not sent the next.
+_FRESH = 0.05
+_IDLE = 2.0
 
 
 class Watched(Protocol):
-    """A connection, which ends itself when it is overdue."""
+    """A connection, which knows what it is waited for."""
 
     def examine(self, now: float) -> None:
-        """Look what it is waited for; `now` is in seconds of the loop."""
+        """End it if it is overdue; `now` is in seconds of the loop."""
+
+    def idle(self, now: float) -> float:
+        """For how many seconds its caller has been waited for to finish, or begin, the head of a request."""
+
+    def make_way(self) -> None:
+        """End it, since there is no room."""
 
 
 class Connections:
-    """What the connections share. `watch` is to run for as long as there are any.
+    """What the connections share; at most `most` are open. `watch` is to run for as long as there are any.
 
-    A connection whose file descriptor is `first_spare` or above is refused. Since the kernel always gives the lowest
-    that is free, no connection ever holds one of those: they remain for workers, however many callers there are.
+    Where there is no room, a new one takes the place of one whose caller keeps silent; if none does, it is refused.
     """
 
-    def __init__(self, timeouts: Timeouts | None = None, first_spare: int = sys.maxsize) -> None:
+    def __init__(self, timeouts: Timeouts | None = None, most: int = sys.maxsize) -> None:
         self.timeouts = timeouts or Timeouts()
-        self.first_spare = first_spare
         self.draining = False  # every answer from now on ends its connection
         self.meter = ConnectionMeter()
-        self._open: set[Watched] = set()
+        self._most = most
+        # Both in the order in which they were accepted; the fresh ones, with the time, have sent no whole head yet.
+        self._open: dict[Watched, None] = {}
+        self._fresh: dict[Watched, float] = {}
 
-    def add(self, connection: Watched) -> None:
-        """It has been accepted."""
-        self._open.add(connection)
+    def add(self, connection: Watched, now: float) -> bool:
+        """It has been accepted, at `now` in seconds of the loop; False if there is no room for it."""
+        if len(self._open) >= self._most:
+            silent = self._silent(now)
+            if silent is None:
+                return False
+            self.discard(silent)
+            silent.make_way()
+        self._open[connection] = None
+        self._fresh[connection] = now
         self.meter.open = len(self._open)
+        return True
+
+    def _silent(self, now: float) -> Watched | None:
+        for connection, since in self._fresh.items():
+            if now - since >= _FRESH:
+                return connection
+            break
+        return next((connection for connection in self._open if connection.idle(now) >= _IDLE), None)
+
+    def begun(self, connection: Watched) -> None:
+        """It has sent a whole head, its first one."""
+        self._fresh.pop(connection, None)
 
     def discard(self, connection: Watched) -> None:
         """It has ended."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
+        self._fresh.pop(connection, None)
         self.meter.open = len(self._open)
 
     async def watch(self) -> None:

@@ -9,7 +9,8 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from legion.gateway.dispatch.pending import Left, QueueFull
+from legion.gateway.deployments.routes import Route
+from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http import sse
 from legion.gateway.http.app import Gateway
 from legion.gateway.http.connection import STATUS_LINES, Connection
@@ -26,13 +27,16 @@ class FastPathConnection(Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._undecided: tuple[Any, Any] | None = None
+        self._undecided: tuple[Any, Any, Route] | None = None
         self._exchange: Exchange | None = None
+        # Whose answer the connection has not taken yet; none follows it until it has.
+        self._unread: Exchange | None = None
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         # Asked when the headers are there; whether the body is too shows when the read is parsed.
-        if self._undecided is None and self.gateway.routes.find(cycle.scope) is not None:
-            self._undecided = cycle, app
+        route = self.gateway.routes.find(cycle.scope) if self._undecided is None else None
+        if route is not None:
+            self._undecided = cycle, app, route
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -48,26 +52,26 @@ class FastPathConnection(Connection):
 
     def _decide(self) -> None:
         while self._undecided is not None:
-            cycle, app = self._undecided
+            cycle, app, route = self._undecided
             self._undecided = None
             if self.transport.is_closing():
                 return
             if cycle.more_body or cycle.waiting_for_100_continue:
                 super()._start_asgi_task(cycle, app)
             else:
-                self._predict(cycle, app)
+                self._predict(cycle, app, route)
 
-    def _predict(self, cycle: Any, app: Any) -> None:
-        route = self.gateway.routes.find(cycle.scope)
-        assert route is not None
-        exchange = Exchange(cycle.scope["headers"], *route)
-        if exchange.encoding is not None:
-            # Inflating takes its time.
+    def _predict(self, cycle: Any, app: Any, route: Route) -> None:
+        exchange = Exchange(cycle.scope["headers"], route, self.gateway.budget)
+        if exchange.encoding is not None or self.flow.write_paused:
+            # Inflating takes its time; so does a caller that has not read the answers before.
             super()._start_asgi_task(cycle, app)
             return
+        body = bytes(cycle.body)
+        cycle.body.clear()
         try:
-            pending = exchange.submit(bytes(cycle.body), None)
-        except (Refusal, QueueFull) as reason:
+            pending = exchange.submit(body, None)
+        except (Refusal, Unanswered) as reason:
             self._answer(cycle, exchange, reason)
         else:
             self._exchange = exchange
@@ -84,20 +88,35 @@ class FastPathConnection(Connection):
     def _answer(self, cycle: Any, exchange: Exchange, settled: Reply | BaseException) -> None:
         answer = exchange.answer(settled)
         if answer is None or cycle.disconnected or self.transport.is_closing():
+            exchange.close()
             return
         status, headers, body = answer
-        parts = [STATUS_LINES[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"\r\n", body) if cycle.keep_alive else (b"connection: close\r\n\r\n", body)
-        self.transport.write(b"".join(parts))
+        lines = [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
+        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        self.transport.write(b"".join((STATUS_LINES[status], b"\r\n".join(lines), body)))
+        if self.flow.write_paused:
+            self._unread = exchange
+        else:
+            exchange.close()
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
 
+    def resume_writing(self) -> None:
+        # First, since the next answer may be written at once.
+        self._close_unread()
+        super().resume_writing()
+
+    def _close_unread(self) -> None:
+        """The last answer has been taken, or nobody will."""
+        if self._unread is not None:
+            self._unread.close()
+            self._unread = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._close_unread()
         if self._exchange is not None and self._exchange.pending is not None:
             self._exchange.pending.fail(Left())
 

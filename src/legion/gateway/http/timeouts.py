@@ -65,3 +65,8 @@ class Stopwatch:
                 return True
         self._since, self._moved = now, sample.moved
         return False
+
+    def elapsed(self, sample: Sample, now: float) -> float:
+        """For how many seconds it has been waited for at this, as far as earlier samples know."""
+        same = sample.phase is self._phase and sample.request is self._request
+        return now - self._since if same else 0.0

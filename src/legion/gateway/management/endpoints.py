@@ -17,9 +17,12 @@ from starlette.types import ASGIApp
 
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.http.connections import Connections
+from legion.gateway.management import document
+from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.metrics import Metrics
 from legion.gateway.open_inference.endpoints import OpenInferenceEndpoints
-from legion.gateway.openapi import document
+from legion.gateway.protocols import mlflow
+from legion.gateway.protocols.table import PROTOCOLS
 
 Deployments = Callable[[], list[Deployment]]
 
@@ -45,9 +48,6 @@ SwaggerUIBundle({{url: "{document}", dom_id: "#swagger-ui", tryItOutEnabled: tru
 """
 
 
-_CODES = {404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
-
-
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
@@ -58,13 +58,18 @@ class Management:
     While the connections are draining, nothing is ready.
     """
 
-    def __init__(self, deployments: Deployments, connections: Connections, admin: ASGIApp | None = None) -> None:
+    def __init__(
+        self,
+        deployments: Deployments,
+        connections: Connections,
+        budget: MemoryBudget,
+        admin: ASGIApp | None = None,
+    ) -> None:
         self._deployments = deployments
         self._connections = connections
         self._admin = [] if admin is None else [Mount("/admin", app=admin)]
-        self._metrics = Metrics(
-            lambda: (reading for one in deployments() for reading in one.readings()), connections.meter
-        )
+        readings = lambda: (reading for one in deployments() for reading in one.readings())  # noqa: E731
+        self._metrics = Metrics(readings, budget, connections.meter)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -77,8 +82,7 @@ class Management:
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
             # What can be predicted was taken before it came here.
-            Route("/invocations", self.not_predicted, methods=["POST"]),
-            Route("/api/model/invoke", self.not_predicted, methods=["POST"]),
+            *(Route(one.path_alone, self.not_predicted, methods=["POST"]) for one in PROTOCOLS if one.path_alone),
         ]
         routes: list[BaseRoute] = [
             Route("/", lambda request: RedirectResponse("docs")),
@@ -173,7 +177,6 @@ class Management:
         message = error.detail
         if error.status_code == 404 and message == "Not Found":
             message = f"{request.url.path} is not served here; see /docs"
-        code = _CODES.get(error.status_code, "BAD_REQUEST")
-        response = _json({"error_code": code, "message": message, "stack_trace": ""}, error.status_code)
+        response = _json(mlflow.error(error.status_code, message), error.status_code)
         response.headers.update(error.headers or {})
         return response

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from legion.gateway.http.refusal import Refusal
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
@@ -92,6 +95,10 @@ _MESSAGES: dict[str, dict[str, str]] = {
 }
 _CHOICES = {"InferParameter": "parameter_choice"}
 
+# An empty tensor is two bytes in a message and a hundred in memory, so large messages are counted before they are read.
+_COUNTED, _MOST_FIELDS = 64 * 1024, 65536
+_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
+
 
 def _described() -> descriptor_pb2.FileDescriptorProto:
     """The description as protobuf has it."""
@@ -141,3 +148,43 @@ _pool.Add(_described())
 def message(name: str) -> Any:
     """The class of the message of this name, such as `ModelInferRequest`."""
     return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+
+
+def read(kind: Any, data: bytes) -> Any:
+    """The message of this class that the bytes are. Raises Refusal (400)."""
+    if len(data) > _COUNTED and _fields(data) > _MOST_FIELDS:
+        raise Refusal(400, f"the message has more than {_MOST_FIELDS} fields; send fewer and larger tensors")
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise Refusal(400, f"this is no {kind.DESCRIPTOR.name}; send one") from None
+
+
+def _fields(data: bytes) -> int:
+    """How many fields the message has, its messages' own not counted; one above the most is enough to know."""
+    count = place = 0
+    try:
+        while place < len(data) and count <= _MOST_FIELDS:
+            key, place = _varint(data, place)
+            kind = key & 7
+            if kind in (_VARINT, _LENGTH):
+                value, place = _varint(data, place)
+                place += value if kind == _LENGTH else 0
+            elif kind in (_EIGHT_BYTES, _FOUR_BYTES):
+                place += 8 if kind == _EIGHT_BYTES else 4
+            else:
+                break
+            count += 1
+    except IndexError:
+        pass  # It ends within a field, which protobuf refuses.
+    return count
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, the lowest first, and where it ends."""
+    value = shift = 0
+    while data[place] & 0x80 and shift < 63:
+        value |= (data[place] & 0x7F) << shift
+        shift += 7
+        place += 1
+    return value | data[place] << shift, place + 1

@@ -15,17 +15,16 @@ import grpc
 import grpc.aio
 import msgspec
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
 
 from legion import wire
 from legion.errors import OutsideError
-from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, TooLate
+from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http.app import Gateway
-from legion.gateway.http.compression import inflated
 from legion.gateway.http.exchange import Exchange, Headers
-from legion.gateway.http.refusal import Refusal
-from legion.gateway.open_inference.grpc_messages import SERVICE, message
-from legion.gateway.open_inference.grpc_tensors import body_of, response_of
+from legion.gateway.http.offload import Stop, offload
+from legion.gateway.http.refusal import Refusal, no_room
+from legion.gateway.open_inference.grpc_messages import SERVICE, message, read
+from legion.gateway.open_inference.grpc_tensors import body_of, response_of, size_of
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 _T = TypeVar("_T")
@@ -45,7 +44,7 @@ _LONGEST = 600
 # What a model and a version can be called; nothing else gets into a path.
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,140}")
 # Metadata that says something of the HTTP/2 request, not of the inference.
-_NOT_ITS_OWN = ("content-", "accept-encoding", "inference-header-", "grpc-")
+_NOT_ITS_OWN = ("content-type", "content-length", "accept-encoding", "inference-header-", "grpc-")
 _ANSWERED = ("x-request-id", "model-name", "model-version", "server-timing", "retry-after")
 _HEADER_LENGTH = "inference-header-content-length"
 # gzip and deflate; no message of the service begins so.
@@ -53,21 +52,33 @@ _COMPRESSED = (b"\x1f\x8b", b"\x78")
 # Milliseconds until a connection is up, and until one without a call is told to go.
 _HANDSHAKE = 20_000
 _IDLE = 300_000
-# More than this is read and written beside the loop.
-_LARGE = 256 * 1024
+# More bytes than this are read and written beside the loop, for so many seconds at most: which model's limits hold is
+# not known before a message is read.
+_LARGE, _LONGEST_WORK = 64 * 1024, 60.0
+# Calls at once; more are refused with RESOURCE_EXHAUSTED before their message is received.
+_MOST_CALLS = 8192
+# Messages that are received at once, however much memory there is.
+_MOST_ARRIVING = 64
 
 
 class GrpcService:
     """Made in the loop that it serves in; the address is taken at once, `run` serves until it is told to stop."""
 
-    def __init__(self, gateway: Gateway, host: str, port: int, max_body: int, max_connections: int) -> None:
-        """Messages of more than `max_body` bytes are refused, and connections beyond `max_connections`.
+    def __init__(
+        self, gateway: Gateway, host: str, port: int, *, max_body: int, max_connections: int, timeout: float
+    ) -> None:
+        """Connections beyond `max_connections` are refused, and messages of more than `max_body` bytes or that take
+        longer than `timeout` seconds to arrive.
 
         Raises OutsideError if the address is taken.
         """
         self._gateway = gateway
         self._max_body = max_body
+        self._timeout = timeout
+        # A message says nothing of its size before it is there. All that arrive at once fit into the budget once more.
+        self._arriving = asyncio.Semaphore(min(_MOST_ARRIVING, max(1, gateway.budget.limit // max_body)))
         self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=_MOST_CALLS,
             options=(
                 ("grpc.max_receive_message_length", max_body),
                 ("grpc.max_send_message_length", -1),
@@ -78,7 +89,7 @@ class GrpcService:
                 ("grpc.max_allowed_incoming_connections", max_connections),
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE),
                 ("grpc.max_connection_idle_ms", _IDLE),
-            )
+            ),
         )
         calls = {
             "ServerLive": self._asked("ServerLive", lambda request: "/v2/health/live", {200}),
@@ -106,33 +117,58 @@ class GrpcService:
             await self._server.stop(grace)
 
     def _call(
-        self, kind: Any, answer: Callable[[Any, _Context], Awaitable[bytes]]
+        self, kind: Any, answer: Callable[[Any, _Context, float], Awaitable[bytes]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """A method that takes messages of this kind; what it refuses is told by status and sentence."""
+        """A method that takes one message of this kind; what it refuses is told by status and sentence."""
 
-        async def handle(data: bytes, context: _Context) -> bytes:
+        async def handle(_: object, context: _Context) -> bytes:
+            began = asyncio.get_running_loop().time()
+            budget = self._gateway.budget
+            size = 0
             try:
-                return await answer(await self._message(kind, data), context)
+                data = await self._received(kind, context)
+                if not budget.take(len(data)):
+                    raise no_room()
+                size = len(data)
+                request = await self._message(kind, data)
+                # What it was made of is not held any longer.
+                del data
+                return await answer(request, context, began)
             except Refusal as refusal:
                 code = _CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
-                await context.abort(code, refusal.message[:_LONGEST], context.trailing_metadata())
+                trailers = dict(context.trailing_metadata() or ())
+                if refusal.retry_after is not None:
+                    trailers.setdefault("retry-after", str(refusal.retry_after))
+                await context.abort(code, refusal.message[:_LONGEST], tuple(trailers.items()))
                 raise
+            finally:
+                budget.give(size)
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        # The same on the wire as a method of one message, but here the message is only received when it is read.
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _received(self, kind: Any, context: _Context) -> bytes:
+        """The message of a call. Raises Refusal where it does not come in time, or not at all."""
+        try:
+            async with asyncio.timeout(self._timeout), self._arriving:
+                data = await context.read()
+        except TimeoutError:
+            raise Refusal(408, f"the message did not arrive within {self._timeout:g} s; send it faster") from None
+        if not isinstance(data, bytes):
+            raise Refusal(400, f"there is no message; send one {kind.DESCRIPTOR.name}")
+        return data
 
     async def _message(self, kind: Any, data: bytes) -> Any:
         if data.startswith(_COMPRESSED):
-            data = await asyncio.to_thread(inflated, data, self._max_body)
-        try:
-            return await _beside(data, lambda: kind.FromString(data))
-        except DecodeError:
-            raise Refusal(400, f"this is no {kind.DESCRIPTOR.name}; send one") from None
+            deadline = asyncio.get_running_loop().time() + _LONGEST_WORK
+            data = await self._gateway.inflating.inflate(data, self._max_body, deadline)
+        return await _beside(len(data), lambda stop: read(kind, data))
 
     def _asked(self, method: str, path: Callable[[Any], str], fine: set[int]) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method whose answer is what a GET of the path says, where the status is one of these."""
         response = message(f"{method}Response")
 
-        async def answer(request: Any, context: _Context) -> bytes:
+        async def answer(request: Any, context: _Context, began: float) -> bytes:
             status, said = await self._ask("GET", path(request))
             if status not in fine:
                 raise Refusal(status, said["error"])
@@ -141,7 +177,7 @@ class GrpcService:
 
         return self._call(message(f"{method}Request"), answer)
 
-    async def _index(self, request: Any, context: _Context) -> bytes:
+    async def _index(self, request: Any, context: _Context, began: float) -> bytes:
         _, said = await self._ask("POST", "/v2/repository/index", msgspec.json.encode({"ready": request.ready}))
         response = message("RepositoryIndexResponse")()
         found: bytes = json_format.ParseDict({"models": said}, response).SerializeToString()
@@ -163,24 +199,27 @@ class GrpcService:
         await self._gateway.control(scope, receive, send)
         return status, msgspec.json.decode(b"".join(parts))
 
-    async def _infer(self, request: Any, context: _Context) -> bytes:
+    async def _infer(self, request: Any, context: _Context, began: float) -> bytes:
         path = f"{_path(request, 'model_name', 'model_version')}/infer"
         route = self._gateway.routes.find({"method": "POST", "path": path})
         if route is None:
             status, said = await self._ask("POST", path)
             raise Refusal(status, said["error"])
-        body, length = await _beside(request.inputs, lambda: body_of(request), size=request.ByteSize())
+        body, length = await _beside(size_of(request), lambda stop: body_of(request, stop))
         headers: Headers = [
             (key.encode(), value.encode("latin-1", "replace"))
             for key, value in context.invocation_metadata() or ()
             if isinstance(value, str) and not key.startswith(_NOT_ITS_OWN)
         ]
-        exchange = Exchange([*headers, (_HEADER_LENGTH.encode(), b"%d" % length)], *route)
+        exchange = Exchange([*headers, (_HEADER_LENGTH.encode(), b"%d" % length)], route, self._gateway.budget)
+        exchange.began = began
+        # When the call is over, its answer has been written.
+        context.add_done_callback(lambda _: exchange.close())
         settled: wire.Reply | BaseException
         try:
             settled = await exchange.submit(body, None).future
-        except (Refusal, QueueFull, TooLate, Crashed) as reason:
-            settled = reason
+        except (Refusal, Unanswered) as reason:
+            settled = reason.with_traceback(None)
         except asyncio.CancelledError:
             exchange.answer(Left())
             raise
@@ -193,7 +232,7 @@ class GrpcService:
             raise Refusal(status, msgspec.json.decode(body)["error"])
         raw = bool(request.raw_input_contents)
         found: bytes = await _beside(
-            body, lambda: response_of(body, int(named[_HEADER_LENGTH]), raw=raw).SerializeToString()
+            len(body), lambda stop: response_of(body, int(named[_HEADER_LENGTH]), stop, raw=raw).SerializeToString()
         )
         return found
 
@@ -206,6 +245,11 @@ def _path(request: Any, name: str = "name", version: str = "version") -> str:
     return f"/v2/models/{name}" if version == "" else f"/v2/models/{name}/versions/{version}"
 
 
-async def _beside(data: Any, work: Callable[[], _T], size: int | None = None) -> _T:
-    """Do the work here, or in a thread where it is large."""
-    return work() if (len(data) if size is None else size) < _LARGE else await asyncio.to_thread(work)
+async def _beside(size: int, work: Callable[[Stop], _T]) -> _T:
+    """Do the work here, or in a thread where it is large; there it stops with the call. Raises Refusal (408)."""
+    if size < _LARGE:
+        return work(lambda: False)
+    try:
+        return await offload(work, asyncio.get_running_loop().time() + _LONGEST_WORK)
+    except TimeoutError:
+        raise Refusal(408, "the message was not read in time; send fewer rows at a time", 1) from None

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from legion.gateway.http.offload import Stop, Stopped
 from legion.gateway.http.refusal import Refusal
 from legion.gateway.open_inference.grpc_messages import message
 
@@ -33,16 +34,30 @@ _CONTENTS = {
     "BYTES": ("bytes_contents", ""),
 }
 _LENGTH = struct.Struct("<I")
+# Tensors, asked-for outputs or parameters of a request; each costs as much time as some hundreds of bytes.
+_MOST, _WEIGHT = 16384, 256
+# After so many texts it is time to ask whether the caller is still there.
+_TEXTS = 4096
 
 
-def body_of(request: Any) -> tuple[bytes, int]:
-    """The REST body of a ModelInferRequest, and the length of its JSON header. Raises Refusal (400)."""
+def size_of(request: Any) -> int:
+    """How much work a ModelInferRequest is, in bytes."""
+    return int(request.ByteSize()) + _WEIGHT * (len(request.inputs) + len(request.outputs) + len(request.parameters))
+
+
+def body_of(request: Any, stop: Stop) -> tuple[bytes, int]:
+    """The REST body of a ModelInferRequest, and the length of its JSON header.
+
+    Raises Refusal (400), and Stopped where `stop` says so.
+    """
+    if max(len(request.inputs), len(request.outputs)) > _MOST:
+        raise Refusal(400, f"there are more than {_MOST} inputs or outputs; send all columns as one tensor")
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise Refusal(400, f"there are {len(request.inputs)} inputs and {len(raw)} raw_input_contents; send one each")
     if raw and any(tensor.HasField("contents") for tensor in request.inputs):
         raise Refusal(400, "there are both contents and raw_input_contents; send one of them")
-    data = raw or [_written(tensor) for tensor in request.inputs]
+    data = raw or [_written(tensor, stop) for tensor in request.inputs]
     header: dict[str, Any] = {
         "parameters": {**_parameters(request.parameters), "binary_data_output": True},
         "inputs": [
@@ -67,12 +82,16 @@ def body_of(request: Any) -> tuple[bytes, int]:
 
 
 def _parameters(given: Any) -> dict[str, Any]:
+    if len(given) > _MOST:
+        raise Refusal(400, f"there are more than {_MOST} parameters; send fewer")
     chosen = {key: value.WhichOneof("parameter_choice") for key, value in given.items()}
     return {key: getattr(given[key], choice) for key, choice in chosen.items() if choice}
 
 
-def _written(tensor: Any) -> bytes:
+def _written(tensor: Any, stop: Stop) -> bytes | bytearray:
     """Typed contents as raw ones."""
+    if stop():
+        raise Stopped
     field, code = _CONTENTS.get(tensor.datatype, ("", ""))
     filled = [one.name for one, _ in tensor.contents.ListFields()]
     if field not in (*filled, "") and filled:
@@ -84,15 +103,25 @@ def _written(tensor: Any) -> bytes:
         return b""
     values = getattr(tensor.contents, field)
     if field == "bytes_contents":
-        return b"".join(part for value in values for part in (_LENGTH.pack(len(value)), value))
+        texts = bytearray()
+        for start in range(0, len(values), _TEXTS):
+            if stop():
+                raise Stopped
+            for value in values[start : start + _TEXTS]:
+                texts += _LENGTH.pack(len(value))
+                texts += value
+        return texts
     try:
         return _little(array(code, values)).tobytes()
     except OverflowError:
         raise Refusal(400, f"the tensor {tensor.name[:60]!r} holds what is no {tensor.datatype}") from None
 
 
-def response_of(body: bytes, length: int, *, raw: bool) -> Any:
-    """The ModelInferResponse for a REST answer whose header has this length; its data `raw` or typed."""
+def response_of(body: bytes, length: int, stop: Stop, *, raw: bool) -> Any:
+    """The ModelInferResponse for a REST answer whose header has this length; its data `raw` or typed.
+
+    Raises Stopped where `stop` says so.
+    """
     header = msgspec.json.decode(body[:length])
     response = _Response(
         model_name=header["model_name"], model_version=header["model_version"], id=header.get("id", "")
@@ -104,12 +133,12 @@ def response_of(body: bytes, length: int, *, raw: bool) -> Any:
         if raw:
             response.raw_output_contents.append(body[place:end])
         else:
-            _fill(tensor, body[place:end])
+            _fill(tensor, body[place:end], stop)
         place = end
     return response
 
 
-def _fill(tensor: Any, data: bytes) -> None:
+def _fill(tensor: Any, data: bytes, stop: Stop) -> None:
     """Raw contents as typed ones."""
     field, code = _CONTENTS[tensor.datatype]
     contents = getattr(tensor.contents, field)
@@ -118,6 +147,8 @@ def _fill(tensor: Any, data: bytes) -> None:
         return
     place = 0
     while place < len(data):
+        if len(contents) % _TEXTS == 0 and stop():
+            raise Stopped
         end = place + 4 + _LENGTH.unpack_from(data, place)[0]
         contents.append(data[place + 4 : end])
         place = end

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -22,34 +23,42 @@ _MISSING = frozenset(("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a",
 )
 _NAN = float("nan")
 _BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 _COMMA, _LINE_FEED = b",\n"
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
 def read_csv(rows: Union[RowReader, FreeReader], body: bytes) -> Table:
     """A header line, then one record a row. Raises InputError naming row and column."""
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"the CSV is not valid UTF-8: {error}", kind="syntax") from None
     table = _numbers(rows, body)
     if table is not None:
         return table
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    records = _records(body)
     try:
-        records = [record for record in reader if record]
-        if records and len(records[0]) > 1:
-            # pandas takes a line of blanks for an empty one.
-            records = [record for record in records if len(record) > 1 or not record[0].isspace()]
+        header = next(records, None)
+        if header is None:
+            raise InputError("the CSV is empty; its first line must name the columns", kind="syntax")
+        if isinstance(rows, FreeReader):
+            return rows.split(header, [[_guess(cell) for cell in record] for record in records])
+        return _patient(rows, header, records)
+    except UnicodeDecodeError as error:
+        raise InputError(f"the CSV is not valid UTF-8: {error}", kind="syntax") from None
     except csv.Error as error:
         raise InputError(f"the CSV cannot be read: {error}", kind="syntax") from None
-    if not records:
-        raise InputError("the CSV is empty; its first line must name the columns", kind="syntax")
-    header, data = records[0], records[1:]
-    if isinstance(rows, FreeReader):
-        return rows.split(header, [[_guess(cell) for cell in record] for record in data])
-    return _patient(rows, header, data)
+
+
+def _records(body: bytes) -> Iterator[List[str]]:
+    """The header and the records, without empty lines; decoded on the way, so that no copy of the body is made."""
+    text = io.TextIOWrapper(io.BytesIO(body), "utf-8", newline="")
+    if body.startswith(codecs.BOM_UTF8):
+        text.read(1)
+    reader = csv.reader(text, strict=True)
+    width = 0
+    for record in reader:
+        # pandas takes a line of blanks for an empty one, but where there is one column only.
+        if record and not (width > 1 and len(record) == 1 and record[0].isspace()):
+            width = width or len(record)
+            yield record
 
 
 def _numbers(rows: Union[RowReader, FreeReader], body: bytes) -> Optional[Table]:
@@ -100,7 +109,7 @@ def _parsed(rest: bytes, width: int) -> Any:
             return np.frombuffer(cells, dtype="<f8").reshape(-1, width)
         except (ValueError, TypeError, RuntimeError):
             pass
-    return np.loadtxt(rest.decode().split("\n"), dtype="f8", delimiter=",", comments=None, ndmin=2)
+    return np.loadtxt(io.BytesIO(rest), dtype="f8", delimiter=",", comments=None, ndmin=2)
 
 
 def _even(rest: bytes, width: int) -> bool:
@@ -113,7 +122,7 @@ def _even(rest: bytes, width: int) -> bool:
     return bool((ends == _LINE_FEED).all()) and len(ends) == rest.count(b"\n")
 
 
-def _patient(rows: RowReader, header: List[str], data: List[List[str]]) -> Table:
+def _patient(rows: RowReader, header: List[str], data: Iterable[List[str]]) -> Table:
     fields, _ = _order(rows, header)
     kinds = dict(zip((field.name for field in fields), (field.type for field in fields)))
     by_position = [kinds.get(name) for name in header] if rows.named else list(rows.kinds)

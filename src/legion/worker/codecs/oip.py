@@ -128,6 +128,8 @@ class OpenInference:
         rows = self._rows
         if self._model.mode == "objects":
             raise InputError("this model takes objects; send one tensor a field, each of shape [n]")
+        if not width:
+            raise InputError(f"the tensor {tensor.name[:60]!r} has the shape {tensor.shape}, which has no columns")
         if isinstance(rows, RowReader):
             if width != len(rows.fields):
                 raise InputError(f"the model takes {len(rows.fields)} columns and the tensor has {width}")

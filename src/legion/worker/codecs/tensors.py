@@ -109,7 +109,7 @@ def read(described: Described, binary: memoryview) -> Tuple[Tensor, memoryview]:
 
 
 def _count(name: str, shape: List[int]) -> int:
-    if not shape or len(shape) > _MOST_DIMENSIONS or any(width < 0 for width in shape):
+    if not shape or len(shape) > _MOST_DIMENSIONS or not all(0 <= width < 2**63 for width in shape):
         raise InputError(
             f"the tensor {name[:60]!r} has no shape that can be; give its sizes, such as [1, 4]", kind="syntax"
         )

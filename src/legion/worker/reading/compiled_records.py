@@ -1,12 +1,12 @@
 """The quick way into rows sent as objects: {KEY: [{column: value, …}, …]}, by a decoder compiled from the signature.
 
-Like quick.py it takes what it is sure to read as the patient way would, and returns None for everything else.
+Like compiled_rows.py it takes what it is sure to read as the slow path would, and returns None for everything else.
 """
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import Any, List, Optional, Tuple, Union
+from operator import attrgetter, itemgetter
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import msgspec
 
@@ -15,26 +15,26 @@ from legion.interface.table import Table
 from legion.signature import Signature
 from legion.worker.reading.rows import RowReader
 
+# msgspec looks for a key among all fields of a struct, one after another, unless it comes where the last record had
+# it. For wider rows a dict costs less, whatever the order of the keys.
+_WIDEST_STRUCT = 64
+
 Absent = Union[msgspec.Raw, msgspec.UnsetType]
 
 
 class QuickRecords:
-    """Reads bodies whose one form is under any of `keys`; columns that may be missing go the patient way."""
+    """Reads bodies whose one form is under any of `keys`; columns that may be missing go the slow path."""
 
     def __init__(self, rows: RowReader, signature: Signature, keys: Tuple[str, ...]) -> None:
         self._rows = rows
         self._decode = None
         if rows.quick_row is None or not signature.named or not all(field.required for field in signature.inputs):
             return
-        places = [f"f{i}" for i in range(len(signature.inputs))]
         kinds = rows.quick_row.__args__
-        record = msgspec.defstruct(
-            "Record",
-            list(zip(places, kinds)),
-            rename={place: str(field.name) for place, field in zip(places, signature.inputs)},
-            forbid_unknown_fields=True,
-            gc=False,
-        )
+        names = [str(field.name) for field in signature.inputs]
+        if len(names) > _WIDEST_STRUCT and not rows.uniform:
+            return
+        record, self._values = _struct(names, kinds) if len(names) <= _WIDEST_STRUCT else _mapping(names, kinds[0])
         form: Any = Union[List[record], msgspec.UnsetType]  # type: ignore[valid-type]
         forms: List[Any] = [(f"form_{i}", form, msgspec.UNSET) for i in range(len(keys))]
         body = msgspec.defstruct(
@@ -45,11 +45,9 @@ class QuickRecords:
         )
         self._decode = msgspec.json.Decoder(body).decode
         self._forms = attrgetter(*(f"form_{i}" for i in range(len(keys)))) if len(keys) > 1 else None
-        self._values = attrgetter(*places)
-        self._single = len(places) == 1
 
     def read(self, body: bytes) -> Optional[Tuple[Table, Any]]:
-        """The table and the raw params (UNSET where there are none), or None: take the patient way."""
+        """The table and the raw params (UNSET where there are none), or None: take the slow path."""
         if self._decode is None:
             return None
         try:
@@ -61,9 +59,39 @@ class QuickRecords:
         ]
         if len(forms) != 1 or request.other is not msgspec.UNSET or not forms[0]:
             return None
-        values = self._values
-        rows: List[Any] = [(values(item),) if self._single else values(item) for item in forms[0]]
+        rows = self._values(forms[0])
         try:
-            return self._rows.quick(rows, None), request.params
+            return None if rows is None else (self._rows.quick(rows, None), request.params)
         except InputError:
             return None
+
+
+# From records to rows in the signature's order; None where a record has other keys.
+Values = Callable[[List[Any]], Optional[List[Sequence[Any]]]]
+
+
+def _struct(names: Sequence[str], kinds: Sequence[Any]) -> Tuple[Any, Values]:
+    places = [f"f{i}" for i in range(len(names))]
+    record = msgspec.defstruct(
+        "Record",
+        list(zip(places, kinds)),
+        rename=dict(zip(places, names)),
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    if len(places) == 1:
+        return record, lambda records: [(item.f0,) for item in records]
+    values = attrgetter(*places)
+    return record, lambda records: [values(item) for item in records]
+
+
+def _mapping(names: Sequence[str], kind: Any) -> Tuple[Any, Values]:
+    values, width = itemgetter(*names), len(names)
+
+    def rows(records: List[Any]) -> Optional[List[Sequence[Any]]]:
+        try:
+            return [values(item) for item in records] if all(len(item) == width for item in records) else None
+        except KeyError:
+            return None
+
+    return Dict[str, kind], rows

@@ -17,6 +17,7 @@ from legion.worker.reading.rows import RowReader, raw_columns
 
 # From here on a body is worth simdjson's set-up.
 _LARGE = 8192
+# So many texts of column names are remembered, none of them longer than their names call for.
 _REMEMBERED = 64
 
 Absent = Union[msgspec.Raw, msgspec.UnsetType]
@@ -29,6 +30,7 @@ class QuickReader:
         self._rows = rows
         self._key = key
         self._orders: Dict[bytes, Any] = {}
+        self._longest = 1024 + 4 * len(msgspec.json.encode(rows.names))
         self._width = len(rows.kinds)
         # The decoder's types go by position: in another order they hold only where all are the same.
         self._uniform = rows.uniform
@@ -66,7 +68,7 @@ class QuickReader:
             reorder = self._order_of(raw_columns(columns) if columns else None)
         except InputError:
             return _UNREADABLE
-        if reorder is not _UNREADABLE and len(self._orders) < _REMEMBERED:
+        if reorder is not _UNREADABLE and len(self._orders) < _REMEMBERED and len(columns) <= self._longest:
             self._orders[columns] = reorder
         return reorder
 

@@ -7,6 +7,7 @@ well-formed requests only; whatever it does not take goes the patient way, which
 from __future__ import annotations
 
 import json
+from collections import Counter
 from operator import itemgetter
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -20,6 +21,8 @@ from legion.worker.reading.scalars import READERS, Readers
 _NAN = float("nan")
 # Columns that may lack a value: it is NaN there, as in the DataFrame that MLflow makes.
 _GAPPY = ("double", "float", "string", "datetime")
+# Records may leave out so many values in all: each costs memory that the body did not.
+_MOST_GAPS = 2**25
 
 # What the quick decoder may read as the type's own value, with no conversion.
 _QUICK_TYPES: Dict[str, Any] = {
@@ -68,7 +71,8 @@ class RowReader:
             return self.fields, None
         if columns is None:
             columns = self.names or ()
-        missing = [f.name for f in self.fields if f.required and f.name not in columns]
+        given = {name for name in columns if isinstance(name, str)}
+        missing = [f.name for f in self.fields if f.required and f.name not in given]
         unknown = [name for name in columns if not isinstance(name, str) or name not in self._position]
         if missing or unknown:
             raise InputError(_columns_fault(missing, unknown), column=str((missing or unknown)[0]))
@@ -123,6 +127,8 @@ class RowReader:
         columns = list(seen)
         fields, reorder = self.order(columns)
         names = columns if reorder is None else list(reorder(columns))
+        if len(data) * len(columns) - sum(map(len, data)) > _MOST_GAPS:
+            raise InputError(f"the rows leave out more than {_MOST_GAPS} values; send fewer rows at a time")
         rows: List[Sequence[Any]] = []
         for number, item in enumerate(data):
             if len(item) != len(seen):
@@ -187,7 +193,7 @@ def check_names(columns: Sequence[Any]) -> None:
     if not all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in columns):
         raise InputError("'columns' must be a list of names")
     if len(set(columns)) != len(columns):
-        twice = next(name for name in columns if list(columns).count(name) > 1)
+        twice = next(name for name, times in Counter(columns).items() if times > 1)
         raise InputError(f"the column {twice!r} is there twice; send each column once", column=str(twice))
 
 

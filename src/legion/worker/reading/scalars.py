@@ -84,6 +84,8 @@ def _ascii(value: Any) -> bytes:
 
 
 def _moment(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("expected a date and time, got a number of more than 64 bits")
     # The text is read where pandas is: one format holds for a whole column.
     if isinstance(value, float) and math.isnan(value):
         return None

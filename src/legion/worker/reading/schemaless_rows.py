@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from legion.errors import InputError
@@ -23,6 +24,7 @@ class FreeReader:
     def __init__(self, signature: Signature) -> None:
         self.fields = signature.inputs if _columns(signature) else ()
         self.names: Optional[Tuple[str, ...]] = tuple(str(field.name) for field in self.fields) or None
+        self._known = frozenset(self.names or ())
         # The type that the model checks by makes the same of a row, whatever other rows are there.
         self._typed = signature.from_type_hints and bool(self.fields)
 
@@ -33,7 +35,7 @@ class FreeReader:
         if columns is None and self.names is not None:
             columns = list(self.names)
         if columns is not None and len(set(columns)) != len(columns):
-            twice = next(name for name in columns if columns.count(name) > 1)
+            twice = next(name for name, times in Counter(columns).items() if times > 1)
             raise InputError(f"the column {twice[:60]!r} is there twice; send each column once", column=twice)
         order = None if columns is None else self._order(columns)
         if isinstance(data, list) and not any(isinstance(row, (list, dict)) for row in data):
@@ -55,11 +57,12 @@ class FreeReader:
         """Where the request has each of the signature's columns that it brings; None where none are declared."""
         if self.names is None:
             return None
-        missing = [str(f.name) for f in self.fields if f.required and f.name not in columns]
-        unknown = [name for name in columns if name not in self.names]
+        places = {name: place for place, name in enumerate(columns)}
+        missing = [str(f.name) for f in self.fields if f.required and f.name not in places]
+        unknown = [name for name in columns if name not in self._known]
         if missing or unknown:
             raise InputError(_columns_fault(missing, unknown), column=(missing or unknown)[0])
-        return [columns.index(name) for name in self.names if name in columns]
+        return [places[name] for name in self.names if name in places]
 
     def records(self, data: Any, readers: Optional[Readers] = None) -> Table:
         """A list of objects of the same keys, one a row."""
@@ -67,8 +70,8 @@ class FreeReader:
             raise InputError("rows as objects must be a list of objects, one a row")
         columns = list(data[0]) if data else list(self.names or ())
         for number, item in enumerate(data):
-            if set(item) != set(columns):
-                odd = next(iter(set(item) ^ set(columns)))
+            if item.keys() != data[0].keys():
+                odd = next(iter(item.keys() ^ data[0].keys()))
                 raise InputError(f"row {number}: its columns are not those of row 0", row=number, column=odd)
         return self.split(columns, [[item[name] for name in columns] for item in data])
 
