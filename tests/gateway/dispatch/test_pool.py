@@ -277,6 +277,17 @@ class TestRefusing:
         await house.pool.stop()
 
     @on_virtual_loop
+    async def test_where_no_worker_can_be_started_whoever_waits_is_refused_in_time(self) -> None:
+        house = await started()
+        house.faults = [WorkerError("it does not load")] * 9
+        house.workers[0].die()
+        await turn()
+        requests = house.submit(b"a")
+        await asyncio.sleep(LIMITS.timeout + 2 * SWEEP)
+        assert outcomes(requests) == [TooLate]
+        await house.pool.stop()
+
+    @on_virtual_loop
     async def test_whoever_cannot_be_answered_in_time_is_refused_before_that(self) -> None:
         """Those behind four calls of two seconds each, when six seconds are left."""
         house = await started(2, learnt=2.0)
@@ -589,6 +600,22 @@ class TestDraining:
         house.workers[0].answer()
         await asyncio.gather(*draining)
         assert outcomes(requests) == [b"a", b"b"]
+        await house.pool.stop()
+
+    @on_virtual_loop
+    async def test_what_waits_for_another_worker_is_answered_first(self) -> None:
+        house = await started()
+        requests = house.submit(b"a")
+        await turn()
+        house.faults = [WorkerError("it does not load")]
+        house.workers[0].die()
+        await turn()
+        draining = asyncio.create_task(house.pool.drained())
+        await asyncio.sleep(1)
+        assert not draining.done()
+        house.workers[1].answer()
+        await draining
+        assert outcomes(requests) == [b"a"]
         await house.pool.stop()
 
     @on_virtual_loop
