@@ -24,6 +24,7 @@ from legion.errors import LegionError, VerificationError, WorkerError
 from legion.replica import Replica
 from legion.wire import Allow, Answers, Call, Drop, Piece, Reply, Report, Work
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REPORT = wire.frame(Report(merges=True, python_version="3.12"))
 
 
@@ -293,15 +294,17 @@ class TestStart:
         assert path == (f"{machine.python.parent}:/usr/bin" if conda else "/usr/bin")
         await one.kill()
 
+    @pytest.mark.parametrize("chosen", THREADS)
     @on_virtual_loop
     async def test_numeric_libraries_have_one_thread_unless_the_user_chose(
-        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, chosen: str
     ) -> None:
-        monkeypatch.setenv("MKL_NUM_THREADS", "4")
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        for name in THREADS:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(chosen, "4")
         one = await machine.started()
         env = machine.process.options["env"]
-        assert (env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"]) == ("1", "4")
+        assert {name: env[name] for name in THREADS} == {name: "4" if name == chosen else "1" for name in THREADS}
         await one.kill()
 
 
@@ -334,6 +337,26 @@ class TestFrames:
         assert [reply.body for reply in heard.replies] == [b"0", b"1", b"2"]
         machine.send(b"".join(frames[3:]))
         assert [reply.body for reply in heard.replies] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+        await one.kill()
+
+    @on_virtual_loop
+    async def test_the_rest_of_a_frame_may_look_like_a_frame(self, machine: Machine) -> None:
+        one = await machine.started()
+        heard = Listener(one)
+        one.post(calls(1))
+        data = bytearray(wire.frame(Answers(0, [Reply(200, b"x" * 40)])))
+        cut = data.index(b"x")
+        data[cut : cut + 4] = wire.HEADER.pack(len(data) - cut - 4)
+        machine.send(bytes(data[:cut]))
+        machine.send(bytes(data[cut:]))
+        assert heard.replies == [Reply(200, bytes(data[cut : cut + 40]))]
+        await one.kill()
+
+    @on_virtual_loop
+    async def test_where_nobody_listens_for_pieces_they_go_nowhere(self, machine: Machine) -> None:
+        one = await machine.started()
+        machine.send(wire.frame(Piece(1, b"a")))
+        assert not machine.transport.aborted
         await one.kill()
 
     @on_virtual_loop

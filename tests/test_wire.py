@@ -151,7 +151,7 @@ def test_whatever_cannot_be_read_raises_one_of_a_few(kind: type[Any], data: byte
         wire.decoder(kind).decode(data)
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.binary(max_size=40))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     for kind in (Answers, Report, Piece):

@@ -147,9 +147,14 @@ class TestMerging:
         ]
         assert worker.model.predicted == [([1, 3], None)]
 
-    def test_where_all_but_one_are_refused_that_one_is_predicted(self) -> None:
+    def test_where_all_but_one_are_refused_that_one_is_predicted_once(self) -> None:
+        def fail(rows: list[Any]) -> list[Any]:
+            raise ValueError("it failed")
+
         worker = Worker()
-        assert worker.bodies([call(1), call(2, refused=True)])[0] == b"[1]"
+        worker.model.then = fail
+        assert worker.bodies([call(1), call(2, refused=True)])[0] == b"ValueError: it failed"
+        assert len(worker.model.predicted) == 1
 
     def test_an_answer_that_cannot_be_encoded_fails_alone(self) -> None:
         worker = Worker()
@@ -174,7 +179,7 @@ class TestMerging:
         # And the next batch is merged as ever.
         assert worker.answerer.merges
 
-    @pytest.mark.parametrize("wrong", [[1], [1, 2, 3, 4], "text", {"a": 1}])
+    @pytest.mark.parametrize("wrong", [[1], [1, 2, 3, 4], "abc", {"a": 1, "b": 2, "c": 3}])
     def test_a_merged_prediction_with_other_rows_is_the_last_one(
         self, wrong: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -188,15 +193,17 @@ class TestMerging:
         worker.frames(calls)
         assert [rows for rows, _ in worker.model.predicted[4:]] == [[1], [2], [3]]
 
-    def test_running_out_of_memory_ends_the_worker(self) -> None:
+    @pytest.mark.parametrize("merges", [True, False])
+    def test_running_out_of_memory_ends_the_worker(self, merges: bool) -> None:
         def fail(rows: list[Any]) -> list[Any]:
+            if merges == (len(rows) == 1):
+                return rows
             raise MemoryError
 
-        for merges in (True, False):
-            worker = Worker(merges=merges)
-            worker.model.then = fail
-            with pytest.raises(MemoryError):
-                worker.bodies([call(1), call(2)])
+        worker = Worker(merges=merges)
+        worker.model.then = fail
+        with pytest.raises(MemoryError):
+            worker.bodies([call(1), call(2)])
 
     def test_those_that_are_ready_do_not_wait_for_one_that_is_predicted_alone(self) -> None:
         worker = Worker()

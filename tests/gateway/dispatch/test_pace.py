@@ -158,6 +158,18 @@ class TestMerged:
         pace = batches(*[(4, 1.0)] * 4, limits=Limits(timeout=10.0, batch=4))
         assert pace.answered_at(0, 100.0, 99.75) == pytest.approx(101.75)
 
+    def test_a_quick_model_that_becomes_slow_is_noticed(self) -> None:
+        pace = batches(*[(1, 0.0001)] * 9)
+        assert (pace.size, pace.ahead) == (2, True)
+        for _ in range(9):
+            pace.learn(1, 0.5)
+        assert not pace.ahead
+
+    def test_a_larger_batch_that_takes_longer_in_proportion_is_no_outlier(self) -> None:
+        """At ten milliseconds a call, a full batch takes more than two seconds."""
+        pace = batches((1, 0.01), (64, 0.64))
+        assert pace.answered_at(0, 100.0, 0.0) > 102.0
+
     def test_it_begins_anew(self) -> None:
         pace = batches(*lines(0.01, 0.1))
         pace.relearn(Limits(batch=9, queue=3))

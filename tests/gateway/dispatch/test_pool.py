@@ -277,6 +277,17 @@ class TestRefusing:
         await house.pool.stop()
 
     @on_virtual_loop
+    async def test_where_no_worker_can_be_started_whoever_waits_is_refused_in_time(self) -> None:
+        house = await started()
+        house.faults = [WorkerError("it does not load")] * 9
+        house.workers[0].die()
+        await turn()
+        requests = house.submit(b"a")
+        await asyncio.sleep(LIMITS.timeout + 2 * SWEEP)
+        assert outcomes(requests) == [TooLate]
+        await house.pool.stop()
+
+    @on_virtual_loop
     async def test_whoever_cannot_be_answered_in_time_is_refused_before_that(self) -> None:
         """Those behind four calls of two seconds each, when six seconds are left."""
         house = await started(2, learnt=2.0)
@@ -285,6 +296,17 @@ class TestRefusing:
         requests = house.submit(b"cdef")
         await asyncio.sleep(6.0 + 2 * SWEEP)
         assert outcomes(requests) == [None, None, QueueFull, QueueFull]
+        await house.pool.stop()
+
+    @on_virtual_loop
+    async def test_what_a_worker_has_just_begun_is_foreseen(self) -> None:
+        """Four seconds for that and four for the request itself are more than seven."""
+        house = await started(learnt=4.0)
+        house.submit(b"a")
+        await turn()
+        pending = house.pool.submit(wire.Call(wire.MLFLOW, b"b"), None, house.loop.time() + 7.0)
+        await asyncio.sleep(2 * SWEEP)
+        assert outcomes([pending]) == [QueueFull]
         await house.pool.stop()
 
     @on_virtual_loop
@@ -442,11 +464,15 @@ class TestWorkersEnd:
 
     @on_virtual_loop
     async def test_a_worker_that_cannot_be_told_who_left_is_replaced(self) -> None:
+        """Though it answers: by its own progress it would have five more seconds."""
         house = await started(learnt=QUICK)
-        house.submit(b"ab")
+        requests = house.submit(b"abc")
         await turn()
         house.workers[0].broken = ValueError("nobody thought of this")
-        await asyncio.sleep(LIMITS.timeout + 2 * SWEEP)
+        await asyncio.sleep(LIMITS.timeout / 2)
+        house.workers[0].answer()
+        await asyncio.sleep(LIMITS.timeout / 2 + 2 * SWEEP)
+        assert outcomes(requests) == [b"a", TooLate, TooLate]
         assert house.workers[0].killed
         assert house.pool.pids == [house.workers[1].pid]
         await house.pool.stop()
@@ -574,6 +600,22 @@ class TestDraining:
         house.workers[0].answer()
         await asyncio.gather(*draining)
         assert outcomes(requests) == [b"a", b"b"]
+        await house.pool.stop()
+
+    @on_virtual_loop
+    async def test_what_waits_for_another_worker_is_answered_first(self) -> None:
+        house = await started()
+        requests = house.submit(b"a")
+        await turn()
+        house.faults = [WorkerError("it does not load")]
+        house.workers[0].die()
+        await turn()
+        draining = asyncio.create_task(house.pool.drained())
+        await asyncio.sleep(1)
+        assert not draining.done()
+        house.workers[1].answer()
+        await draining
+        assert outcomes(requests) == [b"a"]
         await house.pool.stop()
 
     @on_virtual_loop

@@ -106,6 +106,12 @@ class TestPosting:
         assert place.worker.dropped == []
 
     @on_virtual_loop
+    async def test_it_waits_for_as_many_as_it_expects(self) -> None:
+        place = Place()
+        place.slot.expects = 3
+        assert [place.slot.takes(waiting) for waiting in (2, 3, 4)] == [False, True, True]
+
+    @on_virtual_loop
     async def test_it_lingers_no_more_once_it_has_work(self) -> None:
         place = Place()
         place.slot.linger = timer = place.loop.call_later(1, print)
@@ -183,6 +189,17 @@ class TestReplies:
         place.worker.answer(1, seconds=0.25)
         assert place.answered == [(3, pytest.approx(0.5))]
 
+    @pytest.mark.parametrize("seconds", [(0.25, 0.5), (0.5, 0.25)])
+    @on_virtual_loop
+    async def test_of_those_that_were_not_all_predicted_together_the_slowest_count(
+        self, seconds: tuple[float, float]
+    ) -> None:
+        place = Place(merges=True)
+        place.post(b"ab")
+        await asyncio.sleep(5)
+        place.worker.reply(*(Reply(200, b"", predict_us=int(one * 1e6)) for one in seconds))
+        assert place.answered == [(2, pytest.approx(0.5))]
+
     @on_virtual_loop
     async def test_the_seconds_of_one_frame_are_not_the_next_one_s(self) -> None:
         place = Place()
@@ -199,7 +216,12 @@ class TestReplies:
         place.post(b"a")
         await asyncio.sleep(1)
         place.worker.answer(1, seconds=3600.0)
-        assert place.answered == [(1, pytest.approx(1.001))]
+        place.post(b"bc")
+        await asyncio.sleep(1)
+        place.worker.answer(1, seconds=3600.0)
+        await asyncio.sleep(2)
+        place.worker.answer(1, seconds=3600.0)
+        assert place.answered == [(1, pytest.approx(1.001)), (2, pytest.approx(2.001))]
 
     @on_virtual_loop
     async def test_more_may_be_posted_as_soon_as_a_frame_is_told(self) -> None:
@@ -230,6 +252,16 @@ class TestHanging:
         place.worker.answer(1)
         assert not place.slot.sweep(15.0)
         assert [outcome(one) for one in requests] == [b"a", TooLate, TooLate]
+        assert not place.slot.sweep(9 + TIMEOUT)
+        assert place.slot.sweep(9.1 + TIMEOUT)
+
+    @on_virtual_loop
+    async def test_a_whole_frame_is_progress_for_the_next(self) -> None:
+        place = Place()
+        place.post(b"a")
+        place.post(b"b")
+        await asyncio.sleep(9)
+        place.worker.answer(1)
         assert not place.slot.sweep(9 + TIMEOUT)
         assert place.slot.sweep(9.1 + TIMEOUT)
 

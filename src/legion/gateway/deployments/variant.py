@@ -192,7 +192,6 @@ class Variant:
 
     def _overtake(self) -> None:
         """Give up what is being started or is to be tried again: something else is asked for."""
-        self._coming = None
         if self._again is not None:
             self._again.cancel()
             self._again = None
