@@ -200,7 +200,7 @@ def test_wide_records_are_read_as_narrow_ones() -> None:
     for odd in (
         {**record, "z": 1.0},
         {**shuffled, "c5": "1"},
-        {n: 1.0 for n in names[1:]},
+        dict.fromkeys(names[1:], 1.0),
         {**dict.fromkeys(names[1:], 1), "z": 1},
     ):
         assert reader.read(json.dumps({"instances": [record, odd]}).encode()) is None
