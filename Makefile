@@ -1,18 +1,20 @@
-# One word each: demo, java, test, check, bench, reliability, lock, clean. `make demo` needs Python 3.11+ and nothing else.
+# One word each: demo, java, test, simulate, check, bench, reliability, lock, clean. `make demo` needs Python 3.11+ and nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo java test check bench reliability lock clean help
+.PHONY: demo java test simulate check bench reliability lock clean help
 
 help:
 	@echo "make demo    train, pack, register and serve the example, call it, and end"
 	@echo "make java    build the example model in Java, where a JDK is present"
 	@echo "make test    the whole test suite, the quick tests first"
+	@echo "make simulate  the gateway's dispatch on a virtual clock, SEEDS=10000 seeds from FROM=0 on"
 	@echo "make check   lint, types and import contracts"
 	@echo "make bench   speed beside the real mlflow models serve; writes docs/benchmarks.md"
-	@echo "make reliability  alias moves, broken models, outages and kills under load; writes docs/reliability.md"
+	@echo "make bench AGAINST=REV  speed of this tree beside another revision; FLOOR=0.98 is the smallest ratio accepted"
+	@echo "make reliability  swaps, faults, overload and hostile clients under load; writes docs/reliability.md"
 	@echo "make lock    renew requirements.lock"
 	@echo "make clean   remove the virtual environment and what the demo made"
 
@@ -45,14 +47,24 @@ test: $(READY)
 	@$(BIN)/python -m pytest -q -m "not slow"
 	@$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile
 
+SEEDS ?= 10000
+FROM ?= 0
+simulate: $(READY)
+	@$(BIN)/python tests/simulation/run.py $(SEEDS) $(FROM)
+
 check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+FLOOR ?= 0.98
 bench: $(READY)
+ifdef AGAINST
+	@$(BIN)/python bench/against.py "$(AGAINST)" --floor "$(FLOOR)"
+else
 	@$(BIN)/python bench/run.py
+endif
 
 reliability: $(READY)
 	@$(BIN)/python bench/reliability/run.py

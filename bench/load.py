@@ -69,18 +69,24 @@ def parse(output: str, errors: str = "") -> Sample:
 
 
 def rounds(targets: dict[str, Target], connections: int, *, count: int, seconds: int) -> dict[str, Rate]:
+    """The medians of `count` rounds of load on every target."""
+    found = samples(targets, connections, count=count, seconds=seconds)
+    return {name: median(of_one) for name, of_one in found.items()}
+
+
+def samples(targets: dict[str, Target], connections: int, *, count: int, seconds: int) -> dict[str, list[Sample]]:
     """Load every target `count` times, in turn, so that a slow moment of the machine meets all.
 
     Each turn has an order of its own, so that nobody always comes behind the same other.
     """
-    samples: dict[str, list[Sample]] = {name: [] for name in targets}
+    found: dict[str, list[Sample]] = {name: [] for name in targets}
     turn, order = list(targets.items()), random.Random(1)
     for _ in range(count):
         order.shuffle(turn)
         for name, target in turn:
-            samples[name].append(once(target, connections, seconds))
+            found[name].append(once(target, connections, seconds))
             settle(target)
-    return {name: median(found) for name, found in samples.items()}
+    return found
 
 
 def settle(target: Target) -> None:

@@ -123,18 +123,21 @@ def gppi(folder: Path, source: str) -> Path:
     return folder
 
 
-def environment() -> dict[str, str]:
-    """The caller's, the same for every side: without settings of either, with Legion's cache the benchmark's own."""
+def environment(**variables: str) -> dict[str, str]:
+    """The caller's, the same for every side: without settings of either, with Legion's cache the benchmark's own.
+
+    `variables` are set on top.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LEGION_", "MLFLOW_"))}
     # Without compiled modules every start would compile its imports anew, which no user's does.
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     path = os.pathsep.join([str(BIN), kept.get("PATH", "")])
     # Telemetry would only take mlflow's time.
-    return {**kept, "PATH": path, "LEGION_CACHE": str(CACHE), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**kept, "PATH": path, "LEGION_CACHE": str(CACHE), "MLFLOW_DISABLE_TELEMETRY": "true", **variables}
 
 
-def run(command: list[str]) -> None:
+def run(command: list[str], **variables: str) -> None:
     """Run a command to its end; ends the whole run, with its last words, where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=WORK)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(**variables), cwd=WORK)
     if done.returncode:
         sys.exit(f"{Path(command[0]).name} {Path(command[1]).name} failed: {(done.stderr or done.stdout)[-1500:]}")

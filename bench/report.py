@@ -25,8 +25,11 @@ _HOW = """\
     make bench                                  # everything, about twenty minutes; needs wrk
     python bench/run.py --only wine --quick     # one part; a smoke run, whose figures mean little
     python bench/run.py --accept                # make these ratios the ones that later runs are held against
+    make bench AGAINST=main                     # the gateway of this tree beside that of another revision, in turns
 
-A run ends with 1 when a ratio fell by more than 15 % below `bench/baseline.json`.
+A run ends with 1 when a ratio fell by more than 15 % below `bench/baseline.json`. With `AGAINST` it ends with 1 when
+this tree's gateway has less than 0.98 of the other's speed (`FLOOR=0.95` for another limit); each ratio is printed
+with its 95 % confidence interval.
 """
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import baseline
 import commands
+import convoy
 import gateways
 import interfaces
 import load
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Pace], list[Section]]] = {
     "open_inference": open_inference.open_inference,
     "java": interfaces.java,
     "objects": interfaces.objects,
+    "convoy": convoy.convoy,
     "gateways": gateways.gateways,
     "start": commands.start,
     "predict": commands.predict,

@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 from load import Target
@@ -65,13 +66,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(name: str, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A server as a process group of its own, its words in build/bench/logs; it is ended with the block."""
+def started(
+    name: str, command: list[str], variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server as a process group of its own, its words in build/bench/logs; it is ended with the block.
+
+    `variables` are set in its environment.
+    """
     log = WORK / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as words:
         process = subprocess.Popen(
-            command, stdout=words, stderr=words, env=environment(), cwd=WORK, start_new_session=True
+            command, stdout=words, stderr=words, env=environment(**variables), cwd=WORK, start_new_session=True
         )
     try:
         yield process
@@ -93,10 +99,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running(
-    name: str, command: list[str], port: int, path: str = "/invocations", ready: str = "/ping"
+    name: str,
+    command: list[str],
+    port: int,
+    path: str = "/invocations",
+    ready: str = "/ping",
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """A server that answers GET `ready`."""
-    with started(name, command) as process:
+    with started(name, command, variables) as process:
         until_answered(process, name, port, "GET", ready)
         yield Server(name, port, process.pid, path)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +129,13 @@ def environment(home: Path) -> dict[str, str]:
 def start_server(
     tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
 ) -> Iterator[Callable[..., Server]]:
-    """Start `legion serve` with these arguments; whatever still runs at the end is ended."""
+    """Start `legion serve` with these arguments, `under` another command; whatever still runs at the end is ended."""
     started: list[Server] = []
 
-    def start(*args: str | Path, wait: bool = True) -> Server:
+    def start(*args: str | Path, wait: bool = True, under: Sequence[str] = ()) -> Server:
         port = free_port()
         log = tmp_path_factory.mktemp("serve") / "log.txt"
-        command = [sys.executable, "-m", "legion.cli.main", "serve", *map(str, args), "--port", str(port)]
+        command = [*under, sys.executable, "-m", "legion.cli.main", "serve", *map(str, args), "--port", str(port)]
         with log.open("w") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, text=True)
         server = Server(process, log, port)

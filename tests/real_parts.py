@@ -28,7 +28,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -58,7 +58,7 @@ class Part:
         self.log = self.folder / "log.txt"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -81,7 +81,7 @@ class Part:
             return True
         return False
 
-    def start(self, seconds: float = 60, **options: object) -> None:
+    def start(self, seconds: float = 60, **options: Any) -> None:
         """Start it, on the same port with the same data as before, and wait until it can be used."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -143,13 +143,15 @@ class PostgresServer(Part):
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
 
-    def start(self, seconds: float = 60) -> None:
-        owner = {} if self._account is None else {"user": self._account, "group": self._account, "extra_groups": []}
+    def start(self, seconds: float = 60, **options: Any) -> None:
+        owner: dict[str, Any] = (
+            {} if self._account is None else {"user": self._account, "group": self._account, "extra_groups": []}
+        )
         if not (self.folder / "data").exists():
             self._initialize(owner)
-        super().start(seconds, cwd=self.folder, **owner)
+        super().start(seconds, cwd=self.folder, **owner, **options)
 
-    def _initialize(self, owner: dict[str, object]) -> None:
+    def _initialize(self, owner: dict[str, Any]) -> None:
         (self.folder / "password").write_text(self.password)
         if self._account is not None:
             shutil.chown(self.folder, self._account)
@@ -300,7 +302,7 @@ class MlflowServer(Part):
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(self.url + "/health", timeout=2) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
         return False
 
 
@@ -427,7 +429,7 @@ def mlflow_server() -> Iterator[Callable[..., MlflowServer]]:
     """Start `mlflow server` with `backend=`, `artifacts=` and the rest of MlflowServer's; it ends with the session."""
     with contextlib.ExitStack() as open_servers:
 
-        def start(backend: str | None = None, artifacts: str | None = None, **options: object) -> MlflowServer:
+        def start(backend: str | None = None, artifacts: str | None = None, **options: Any) -> MlflowServer:
             return open_servers.enter_context(MlflowServer(backend, artifacts, **options))
 
         yield start

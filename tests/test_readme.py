@@ -34,10 +34,12 @@ def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_commands_work_in_order(tmp_path, environment):
+def test_the_commands_work_in_order(tmp_path: Path, environment: dict[str, str]) -> None:
     assert len(COMMANDS) == 9
     shutil.copytree(ROOT / "examples" / "wine", tmp_path / "examples" / "wine")
-    columns = re.search(r'"columns":\[(.*?)\]', TEXT).group(1).replace('"', "").split(", ")
+    found = re.search(r'"columns":\[(.*?)\]', TEXT)
+    assert found is not None
+    columns = found.group(1).replace('"', "").split(", ")
     (tmp_path / "rows.csv").write_text(",".join(columns) + "\n" + ",".join(["1.5"] * len(columns)) + "\n")
     environment = {**environment, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"}
     servers: list[subprocess.Popen[bytes]] = []
@@ -63,13 +65,13 @@ def test_the_commands_work_in_order(tmp_path, environment):
     assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 2
 
 
-def test_what_the_readme_links_to_is_there():
+def test_what_the_readme_links_to_is_there() -> None:
     links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", TEXT)
     assert links
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
-def test_make_has_the_commands_that_the_readme_names():
+def test_make_has_the_commands_that_the_readme_names() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for name in re.findall(r"make (\w+)", TEXT):
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name

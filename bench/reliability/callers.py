@@ -1,9 +1,10 @@
 """Callers who never stop and check every answer: a process of its own, beside what it calls.
 
-    python callers.py PORT PATH CALLERS PAUSE OUT
+    python callers.py PORT PATH CALLERS PAUSE KEEP OUT
 
-Each caller keeps a connection, asks, waits for the answer, pauses, asks again. When standard input ends, each
-finishes what it has asked, and one record a request is written to OUT. `started` runs it, `read` reads the records.
+Each caller keeps a connection (with KEEP 0: opens one for each request), asks, waits for the answer, pauses, asks
+again. When standard input ends, each finishes what it has asked, and one record a request is written to OUT.
+`started` runs it, `read` reads the records.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import probes
 NOT_CONNECTED, CLOSED, CUT, LATE = -1, -2, -3, -4
 _PATIENCE = 90.0  # seconds; the gateway itself answers 504 after 60
 _BETWEEN = 0.02  # seconds before a caller without an answer connects again
-_HEAD = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_HEAD = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n"
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -62,10 +63,15 @@ class Load:
 
 
 @contextmanager
-def started(port: int, out: Path, *, path: str | None = None, count: int = 8, pause: float = 0.01) -> Iterator[Load]:
-    """So many callers at once; the block begins when each has had an answer, and ends with them."""
+def started(
+    port: int, out: Path, *, path: str | None = None, count: int = 8, pause: float = 0.01, keep: bool = True
+) -> Iterator[Load]:
+    """So many callers at once; the block begins when each has had an answer, and ends with them.
+
+    Without `keep` each request has a connection of its own.
+    """
     path = path or f"/models/{probes.NAME}/invocations"
-    command = [sys.executable, __file__, str(port), path, str(count), str(pause), str(out)]
+    command = [sys.executable, __file__, str(port), path, str(count), str(pause), str(int(keep)), str(out)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -88,11 +94,12 @@ def read(out: Path) -> list[Call]:
 
 
 class _Callers:
-    def __init__(self, port: int, path: str, count: int, pause: float) -> None:
+    def __init__(self, port: int, path: str, count: int, pause: float, keep: bool) -> None:
         self.calls: list[Call] = []
         self.answered: set[int] = set()
         self.ended = asyncio.Event()
         self._port, self._path, self._count, self._pause = port, path.encode(), count, pause
+        self._connection = b"" if keep else b"connection: close\r\n"
 
     async def call(self, number: int) -> None:
         """One caller; he asks with values that nobody else asks with."""
@@ -126,7 +133,7 @@ class _Callers:
         begun = False
         try:
             async with asyncio.timeout(_PATIENCE):
-                writer.write(_HEAD % (self._path, len(body)) + body)
+                writer.write(_HEAD % (self._path, len(body), self._connection) + body)
                 first = await reader.readuntil(b"\r\n")
                 begun = True
                 rest = await reader.readuntil(b"\r\n\r\n")
@@ -158,9 +165,9 @@ async def _run(callers: _Callers, count: int) -> None:
     await asyncio.gather(*tasks)
 
 
-def main(port: str, path: str, count: str, pause: str, out: str) -> None:
+def main(port: str, path: str, count: str, pause: str, keep: str, out: str) -> None:
     """Call until standard input ends."""
-    callers = _Callers(int(port), path, int(count), float(pause))
+    callers = _Callers(int(port), path, int(count), float(pause), keep == "1")
     asyncio.run(_run(callers, int(count)))
     with Path(out).open("wb") as file:
         for call in callers.calls:

@@ -52,6 +52,11 @@ def at_most(what: str, value: float, limit: float, unit: str) -> Demand:
     return Demand(what, f"≤ {number(limit)} {unit}", f"{number(value)} {unit}", value <= limit)
 
 
+def at_least(what: str, value: float, limit: float, unit: str) -> Demand:
+    """A demand that a figure reaches a limit."""
+    return Demand(what, f"≥ {number(limit)} {unit}", f"{number(value)} {unit}", value >= limit)
+
+
 def number(value: float) -> str:
     """Three significant digits at most, thousands separated."""
     if abs(value) >= 100 or value == int(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import memory
@@ -32,12 +33,18 @@ class Holdings(msgspec.Struct, frozen=True):
 
 def of(pid: int, *, cache: Path, state: Path, temporary: Path) -> Holdings:
     """Of the gateway with this process id."""
-    kinds: dict[str, list[int]] = {"gateway": [pid], "provisioner": [], "workers": []}
-    for member in memory.family(pid)[1:]:
-        command = (memory.PROC / str(member) / "cmdline").read_bytes()
-        kinds["workers" if b"worker/__main__" in command else "provisioner"].append(member)
-    held = {kind: _held(members) for kind, members in kinds.items()}
+    held = {kind: _held(members) for kind, members in kinds(pid).items()}
     return Holdings(**held, cache=size(cache), state=size(state), temporary=size(temporary))
+
+
+def kinds(pid: int) -> dict[str, list[int]]:
+    """The process ids of the gateway, of its provisioner with what that started, and of its workers."""
+    found: dict[str, list[int]] = {"gateway": [pid], "provisioner": [], "workers": []}
+    for member in memory.family(pid)[1:]:
+        with suppress(OSError):  # ended meanwhile
+            command = (memory.PROC / str(member) / "cmdline").read_bytes()
+            found["workers" if b"worker/__main__" in command else "provisioner"].append(member)
+    return found
 
 
 def _held(pids: list[int]) -> Held:
@@ -52,6 +59,12 @@ def _held(pids: list[int]) -> Held:
 def _mb(pid: int, field: str) -> float:
     lines = (memory.PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * KB / memory.MB
+
+
+def peak_mb(pid: int) -> float:
+    """The largest resident set size that one process has had so far, MB."""
+    lines = (memory.PROC / str(pid) / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * KB / memory.MB
 
 
 def size(folder: Path) -> int:

@@ -16,7 +16,7 @@ import msgspec
 import probes
 from callers import CLOSED, NOT_CONNECTED, Call
 from demands import Demand, Section, Table, at_most, none_of, number, seconds
-from parts import ALIAS, FOLLOW, Gateway, Registry, environment, gateway, until
+from parts import ALIAS, FOLLOW, Registry, environment, gateway, until
 from scale import Scale
 
 from legion.client.client import Client
@@ -49,7 +49,7 @@ def prove(scale: Scale) -> Section:
         term = _sigterm(folder)
         gateway_left = _gateway_killed(folder)
         up_left = _up_killed(folder)
-    return _section(calls, killed, back, term, gateway_left, up_left, scale)
+    return _section(calls, killed, back, term, gateway_left=gateway_left, up_left=up_left, scale=scale)
 
 
 def _workers(folder: Path, scale: Scale) -> tuple[list[Call], int, list[float]]:
@@ -59,18 +59,14 @@ def _workers(folder: Path, scale: Scale) -> tuple[list[Call], int, list[float]]:
         end = time.monotonic() + scale.killing
         killed, back = 0, []
         while time.monotonic() < end:
-            (worker,) = _pids(running)
+            (worker,) = running.workers()
             os.kill(worker, signal.SIGKILL)
             began = time.monotonic()
-            other: Callable[[], bool] = lambda gone=worker: _pids(running) not in ([], [gone])  # type: ignore[misc] # noqa: E731
+            other: Callable[[], bool] = lambda gone=worker: running.workers() not in ([], [gone])  # type: ignore[misc] # noqa: E731
             back.append(until(other, "another worker", 30) - began)
             killed += 1
             time.sleep(max(0.0, _EVERY - (time.monotonic() - began)))
     return load.calls, killed, back
-
-
-def _pids(running: Gateway) -> list[int]:
-    return list(running.variant()["serving"]["workers"])
 
 
 def _sigterm(folder: Path) -> Term:
@@ -158,6 +154,7 @@ def _section(
     killed: int,
     back: list[float],
     term: Term,
+    *,
     gateway_left: tuple[int, float, list[str]],
     up_left: tuple[int, float, list[str]],
     scale: Scale,

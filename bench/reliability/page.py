@@ -16,7 +16,7 @@ server, gateways and workers as processes) on one machine over loopback, and end
 _HOW = """\
 ## Proving it again
 
-    make reliability                                          # everything, about a quarter of an hour
+    make reliability                                          # everything, about half an hour
     python bench/reliability/run.py --only swaps --quick      # one proof; in its short form, which writes nothing
 
 PostgreSQL must be installed (`apt install postgresql`); the S3 server, rclone, comes with the Python packages for

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import time
+import urllib.request
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -47,11 +49,15 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 class Gateway(Part):
-    """`legion serve --admin` with its cache, its state and its temporary files in a folder of its own."""
+    """`legion serve --admin` with its cache, its state and its temporary files in a folder of its own.
 
-    def __init__(self, tracking_uri: str, *arguments: str) -> None:
+    With `files` the process may have so many open files.
+    """
+
+    def __init__(self, tracking_uri: str, *arguments: str, files: int | None = None) -> None:
         super().__init__()
         self._arguments = arguments
+        self._files = files
         self._token = uuid.uuid4().hex
         self.mark = uuid.uuid4().hex
         self.tracking_uri = tracking_uri
@@ -61,7 +67,10 @@ class Gateway(Part):
 
     def command(self) -> list[str]:
         where = ["--port", str(self.port), "--admin", "--state", str(self.state)]
-        return [sys.executable, "-m", "legion.cli.main", "serve", *self._arguments, *where]
+        command = [sys.executable, "-m", "legion.cli.main", "serve", *self._arguments, *where]
+        # exec keeps the process id.
+        limited = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(self._files)]
+        return command if self._files is None else limited + command
 
     def environment(self) -> dict[str, str]:
         return environment(
@@ -75,9 +84,13 @@ class Gateway(Part):
     def answers(self) -> bool:
         return "ready after" in self.log.read_text()
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self, seconds: float = 60, **options: Any) -> None:
         self.log.write_text("")
-        super().start(seconds, cwd=self.folder)
+        try:
+            super().start(seconds, cwd=self.folder, **options)
+        except AssertionError:
+            lines = self.log.read_text().strip().splitlines() or ["it said nothing"]
+            raise Failed(f"the gateway did not start: {lines[-1]}") from None
 
     @property
     def pid(self) -> int:
@@ -97,9 +110,20 @@ class Gateway(Part):
         )
         until(lambda: self.serving() is not None, "the first version")
 
+    def counted(self, name: str) -> float:
+        """A counter or a gauge of the gateway's metrics, summed over all models."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[{{ ]", line))
+
     def variant(self) -> dict[str, Any]:
         """The one variant, as the admin API shows it."""
-        return self.client.deployment(probes.NAME)["variants"][0]
+        variants: list[dict[str, Any]] = self.client.deployment(probes.NAME)["variants"]
+        return variants[0]
+
+    def workers(self) -> list[int]:
+        """The process ids of the one variant's workers, as the admin API shows them."""
+        return list(self.variant()["serving"]["workers"])
 
     def serving(self) -> int | None:
         """The number of the registered version that the admin API says is serving."""
@@ -146,11 +170,12 @@ class Registry:
 
     def tag(self, version: int, name: str) -> str | None:
         """A version's tag."""
-        return self.client.get_model_version(probes.NAME, str(version)).tags.get(name)
+        tags: dict[str, str] = self.client.get_model_version(probes.NAME, str(version)).tags
+        return tags.get(name)
 
     def stored(self, version: int) -> str:
         """Where the version's files are: the last part of their address that is a logged model's id."""
-        source = self.client.get_model_version(probes.NAME, str(version)).source
+        source: str = self.client.get_model_version(probes.NAME, str(version)).source
         return next(part for part in source.replace(":", "/").split("/") if part.startswith("m-"))
 
 
@@ -204,9 +229,9 @@ def team() -> Iterator[Team]:
 
 
 @contextmanager
-def gateway(tracking_uri: str, *arguments: str) -> Iterator[Gateway]:
+def gateway(tracking_uri: str, *arguments: str, files: int | None = None) -> Iterator[Gateway]:
     """A gateway on this registry, ended with the block; its last words are shown where a proof fails."""
-    with Gateway(tracking_uri, *arguments) as running:
+    with Gateway(tracking_uri, *arguments, files=files) as running:
         try:
             yield running
         except Failed:
@@ -220,6 +245,7 @@ def gateway(tracking_uri: str, *arguments: str) -> Iterator[Gateway]:
 def out_of_reach(running: Gateway) -> str | None:
     """What the gateway says of the registry; None while it answers, or while the gateway itself does not."""
     try:
-        return running.variant()["registry"]
+        told: str | None = running.variant()["registry"]
+        return told
     except LegionError:
         return None

@@ -41,8 +41,12 @@ def artifact(
     golden: int | None = None,
     requirement: str = "numpy",
     version: str | None = None,
+    merges: bool = True,
 ) -> Path:
-    """Pack the model that answers `answer`; `golden` is what its golden answers say where they are wrong."""
+    """Pack the model that answers `answer`; `golden` is what its golden answers say where they are wrong.
+
+    Without `merges` its golden answers do not prove that requests may be merged.
+    """
     with tempfile.TemporaryDirectory(prefix="legion-probe-") as scratch:
         folder = Path(scratch)
         (folder / "conda.yaml").write_text(f"dependencies:\n- pip:\n  - {requirement}\n")
@@ -51,7 +55,7 @@ def artifact(
         # Two different rows, which is what proves that requests may be merged.
         cases = [
             {"request": json.loads(body(value)), "response": {"predictions": [{"v": given, "a": float(value)}]}}
-            for value in (1, 2)
+            for value in ((1, 2) if merges else (1,))
         ]
         (folder / "legion.golden.json").write_text(json.dumps({"format": 1, "deterministic": True, "cases": cases}))
         manifest = Manifest(

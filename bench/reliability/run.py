@@ -19,11 +19,17 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import broken
+import budget
+import goodput
 import kills
+import leaving
+import lies
 import machine
 import outages
 import page
+import provisioning
 import registrations
+import silence
 import swaps
 from demands import Demand, Failed, Section
 from scale import FULL, QUICK, Scale
@@ -40,6 +46,12 @@ PROOFS: dict[str, Callable[[Scale], Section]] = {
     "broken": broken.prove,
     "outages": outages.prove,
     "kills": kills.prove,
+    "goodput": goodput.prove,
+    "leaving": leaving.prove,
+    "silence": silence.prove,
+    "memory": budget.prove,
+    "lies": lies.prove,
+    "provisioner": provisioning.prove,
 }
 
 

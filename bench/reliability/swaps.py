@@ -7,6 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import callers
@@ -123,7 +124,7 @@ def _stock(running: Gateway) -> Holdings:
     return holdings.of(running.pid, **_places(running))
 
 
-def _places(running: Gateway) -> dict[str, object]:
+def _places(running: Gateway) -> dict[str, Path]:
     return {"cache": running.cache, "state": running.state, "temporary": running.temporary}
 
 

@@ -63,10 +63,10 @@ def draw(seed: int, rows: int = ROWS) -> pd.DataFrame:
     for position, (name, (mean, deviation, smallest, largest, decimals)) in enumerate(STATISTICS.items()):
         if name in SKEWED:
             log_variance = np.log1p((deviation / mean) ** 2)
-            values = mean * np.exp(normal[:, position] * np.sqrt(log_variance) - log_variance / 2)
+            drawn = mean * np.exp(normal[:, position] * np.sqrt(log_variance) - log_variance / 2)
         else:
-            values = mean + deviation * normal[:, position]
-        table[name] = np.clip(values, smallest, largest).round(decimals)
+            drawn = mean + deviation * normal[:, position]
+        table[name] = np.clip(drawn, smallest, largest).round(decimals)
     quality = QUALITY_MEAN + normal @ np.array(QUALITY_WEIGHTS) + random.normal(0.0, QUALITY_NOISE, rows)
     return pd.DataFrame(table | {TARGET: np.clip(quality, 0, 10).round()})
 

@@ -16,33 +16,50 @@ __all__ = [
     "Client",
     "LegionError",
     "Server",
+    "Stack",
+    "cache",
     "connect",
     "deploy",
+    "deployments",
+    "doctor",
     "errors",
     "inspect",
+    "models",
     "pack",
     "predict",
     "promote",
     "register",
     "serve",
     "train",
+    "unpack",
+    "up",
     "verify",
 ]
 
 # __init__.pyi tells type checkers the same.
+_MODULES = {
+    "cache": "legion.api.cache",
+    "deployments": "legion.api.deployments",
+    "errors": "legion.errors",
+    "models": "legion.api.models",
+}
 _WHERE = {
     "Client": "legion.client",
     "LegionError": "legion.errors",
     "Server": "legion.api.serving",
+    "Stack": "legion.api.up",
     "connect": "legion.api.deployments",
     "deploy": "legion.api.deployments",
+    "doctor": "legion.api.doctor",
     "inspect": "legion.api.artifacts",
-    "pack": "legion.api.artifacts",
+    "pack": "legion.api.packing",
     "predict": "legion.api.prediction",
-    "promote": "legion.api.versions",
-    "register": "legion.api.versions",
+    "promote": "legion.api.models",
+    "register": "legion.api.registration",
     "serve": "legion.api.serving",
     "train": "legion.api.training",
+    "unpack": "legion.api.artifacts",
+    "up": "legion.api.up",
     "verify": "legion.api.artifacts",
 }
 
@@ -51,14 +68,15 @@ def __getattr__(name: str) -> object:
     # Here, so that importing the package imports nothing.
     import importlib  # noqa: PLC0415
 
-    if name == "errors":
-        return importlib.import_module("legion.errors")
-    if name not in _WHERE:
+    if name in _MODULES:
+        found: object = importlib.import_module(_MODULES[name])
+    elif name in _WHERE:
+        found = getattr(importlib.import_module(_WHERE[name]), name)
+    else:
         raise AttributeError(f"module 'legion' has no attribute {name!r}")
-    found = getattr(importlib.import_module(_WHERE[name]), name)
     globals()[name] = found
     return found
 
 
 def __dir__() -> "list[str]":
-    return sorted({*globals(), *__all__} - {"_WHERE"})
+    return sorted({*globals(), *__all__} - {"_MODULES", "_WHERE"})

@@ -24,7 +24,7 @@ maps these to its own terms once.
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Optional
+from typing import Collection, NamedTuple, Optional
 
 
 class LegionError(Exception):
@@ -59,13 +59,14 @@ class Fault(NamedTuple):
 
 
 class ManifestError(RefusedError):
-    """A manifest with faults; `faults` holds all of them."""
+    """A manifest, or another file of a model, with faults: `faults` holds all of them, or a first few where they
+    are many, and then their number."""
 
-    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
+    def __init__(self, source: str, faults: Collection[Fault]) -> None:
         self.source = source
         self.faults = tuple(faults)
         lines = "".join(f"\n  {fault.path}: {fault.message}" for fault in self.faults)
-        count = "one fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
         super().__init__(f"{source} has {count}; correct it and pack again:{lines}")
 
 

@@ -12,6 +12,9 @@ import msgspec
 
 from legion.wire import Plan
 
+# The longest line, in bytes. A plan holds a signature and an example; both are small in any model that can be served.
+MAX_LINE = 16 * 1024 * 1024
+
 Kind = Literal["usage", "refused", "outside"]
 
 
@@ -48,6 +51,15 @@ class Mark(msgspec.Struct, frozen=True, tag="mark"):
     reason: str | None
 
 
+class Bringing(msgspec.Struct, frozen=True, tag="bringing"):
+    """This version is worked on from now until its Delivery or Failure; should the process end, it may be why."""
+
+    id: int
+    key: str
+    digest: str | None = None
+    registered: Registered | None = None
+
+
 class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
     """A model that can be started. `key` says which version it is; equal keys are the same version.
 
@@ -75,7 +87,9 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 
 class Reach(msgspec.Struct, frozen=True, tag="reach"):
-    """The registry cannot be asked (`reason` says why), or can be again (None)."""
+    """The registry cannot be asked (`reason` says why), or it answered (None): said when that changes, and once
+    where a first look finds nothing new to bring.
+    """
 
     id: int
     reason: str | None
@@ -89,4 +103,6 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 Request = Order | Cancel | Mark
+# What whoever ordered is told, and all that the provisioner says.
 Event = Delivery | Failure | Reach | Progress
+Notice = Bringing | Event

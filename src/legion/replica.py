@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,27 +23,48 @@ from legion.errors import VerificationError, WorkerError
 _SCRIPT = Path(__file__).parent / "worker" / "__main__.py"
 _GRACE = 5.0
 
+_logger = logging.getLogger("legion.worker")
+
 OnReplies = Callable[[wire.Replies], None]
 OnPiece = Callable[[wire.Piece], None]
 
 
 class _Frames(asyncio.Protocol):
-    """Cuts the byte stream into frames and hands each to `on_frame`."""
+    """Cuts the byte stream into frames and hands each to `on_frame`; one that is not as it should be ends it all."""
 
-    def __init__(self, on_frame: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+    def __init__(self, on_frame: Callable[[bytes], None], on_lost: Callable[[str | None], None]) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._buffer = bytearray()
-        self._needed = wire.HEADER.size
+        self._transport: asyncio.BaseTransport | None = None
+        self._fault: str | None = None
+        self.largest = wire.LARGEST_REPORT
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if self._fault is not None:
+            return
+        try:
+            self._cut(data)
+        except (wire.BadFrame, *wire.UNREADABLE) as fault:
+            self._fault = str(fault)
+            self._buffer.clear()
+            assert isinstance(self._transport, asyncio.Transport)
+            self._transport.abort()
+
+    def _cut(self, data: bytes) -> None:
         size = wire.HEADER.size
         if not self._buffer and len(data) >= size and wire.HEADER.unpack_from(data)[0] == len(data) - size:
             self._on_frame(data[size:])
             return
         self._buffer += data
         while len(self._buffer) >= size:
-            end = wire.HEADER.unpack_from(self._buffer)[0] + size
+            length = wire.HEADER.unpack_from(self._buffer)[0]
+            if length > self.largest:
+                raise wire.BadFrame(f"a frame of {length} bytes")
+            end = length + size
             if len(self._buffer) < end:
                 return
             body = bytes(memoryview(self._buffer)[size:end])
@@ -51,25 +72,31 @@ class _Frames(asyncio.Protocol):
             self._on_frame(body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._on_lost()
+        self._on_lost(self._fault)
 
 
 class Replica:
-    """A worker process that has reported ready. Make one with `Replica.start`."""
+    """A worker process that has reported ready. Make one with `Replica.start`.
+
+    What it sends goes to `on_replies` and, where an answer is streamed, to `on_piece`; set them before the first call.
+    """
 
     def __init__(self) -> None:
         self.report = wire.Report()
         self.process: asyncio.subprocess.Process | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_replies: OnReplies | None = None
+        self.on_piece: OnPiece | None = None
         self._transport: asyncio.Transport | None = None
+        self._frames = _Frames(self._frame, self._closed)
         self._lifeline = -1
         self._holds: list[Hold] = []
-        self._decode = wire.decoder(list[wire.Reply]).decode
+        self._decode = wire.decoder(wire.Answers).decode
         self._decode_piece = wire.decoder(wire.Piece).decode
-        # For answers that come in pieces, which only those get who set it.
-        self.on_piece: OnPiece | None = None
         self._first: asyncio.Future[bytes] | None = asyncio.get_running_loop().create_future()
-        self._waiting: deque[OnReplies] = deque()
+        # Calls are numbered from 0.
+        self._posted = 0
+        self._answered = 0
 
     @property
     def pid(self) -> int:
@@ -89,6 +116,7 @@ class Replica:
             assert replica._first is not None
             body = await asyncio.wait_for(replica._first, start_timeout)
             replica._first = None
+            replica._frames.largest = wire.LARGEST_ANSWERS
             replica.report = wire.decoder(wire.Report).decode(body)
         except TimeoutError:
             await replica.kill()
@@ -96,6 +124,14 @@ class Replica:
                 f"{plan.name} {plan.version} was not ready within {start_timeout:g} s; "
                 "see the log above, or give it longer"
             ) from None
+        except (wire.BadFrame, *wire.UNREADABLE) as error:
+            await replica.kill()
+            raise WorkerError(
+                f"{plan.name} {plan.version} cannot be served: its worker did not report as it should ({error})"
+            ) from None
+        except OSError as error:
+            await replica.kill()
+            raise WorkerError(f"{plan.name} {plan.version} cannot be started ({error.strerror or error})") from None
         except BaseException:
             await replica.kill()
             raise
@@ -134,52 +170,77 @@ class Replica:
             theirs.close()
             os.close(lifeline)
         ours.setblocking(False)
-        self._transport, _ = await loop.create_unix_connection(lambda: _Frames(self._frame, self._closed), sock=ours)
+        self._transport, _ = await loop.create_unix_connection(lambda: self._frames, sock=ours)
         self._transport.write(wire.frame(plan))
 
     def _frame(self, body: bytes) -> None:
         if self._first is not None:
-            if not self._first.done():
-                self._first.set_result(body)
+            if self._first.done():
+                raise wire.BadFrame("more than a report, before there was work")
+            self._first.set_result(body)
         elif wire.is_map(body):
             if self.on_piece is not None:
                 self.on_piece(self._decode_piece(body))
-        elif self._waiting:
-            self._waiting.popleft()(self._decode(body))
+        else:
+            self._take(self._decode(body))
 
-    def _closed(self) -> None:
+    def _take(self, answers: wire.Answers) -> None:
+        """Hand on replies to the calls that are next. Raises BadFrame for any others."""
+        replies = answers.replies
+        if answers.first != self._answered or not replies or self._answered + len(replies) > self._posted:
+            where = f"{len(replies)} replies from call {answers.first} on"
+            raise wire.BadFrame(f"{where}, where calls {self._answered} to {self._posted - 1} wait")
+        self._answered += len(replies)
+        if self.on_replies is not None:
+            self.on_replies(replies)
+
+    def _closed(self, fault: str | None) -> None:
+        if fault is not None:
+            _logger.error("worker %d is ended, since it sent what no worker sends: %s", self.pid, fault)
         if self._first is not None and not self._first.done():
-            self._first.set_exception(WorkerError("the model's process ended while it was loading; see the log above"))
+            ended = WorkerError("the model's process ended while it was loading; see the log above")
+            self._first.set_exception(ended if fault is None else wire.BadFrame(fault))
         if not self.lost.done():
             self.lost.set_result(None)
 
-    def post(self, batch: Sequence[wire.Call], on_replies: OnReplies) -> None:
-        """Send a batch; `on_replies` is called once with as many replies, or never if `lost` comes first.
+    def post(self, calls: Sequence[wire.Call]) -> int:
+        """Send calls, and return the number of the first of them.
 
-        Batches are answered in the order they were posted.
+        `on_replies` gets as many replies, in their order and in one go or several, or fewer if `lost` comes first.
         """
-        assert self._transport is not None
-        self._waiting.append(on_replies)
-        self._transport.write(wire.frame(batch))
+        first = self._posted
+        work = wire.frame(wire.Work(first, list(calls)))
+        self._posted += len(calls)
+        if self._transport is not None:
+            self._transport.write(work)
+        return first
+
+    def drop(self, number: int) -> None:
+        """Nobody waits for this call any more; its reply comes all the same."""
+        if self._transport is not None:
+            self._transport.write(wire.frame(wire.Drop(number)))
 
     def allow(self, message: wire.Allow) -> None:
         """Let an answer that comes in pieces go on, or end it; nothing where the process has ended."""
         if self._transport is not None:
             self._transport.write(wire.frame(message))
 
-    async def send(self, batch: Sequence[wire.Call]) -> wire.Replies:
-        """Send a batch and wait for its replies. Raises WorkerError if the process ends before."""
-        answered: asyncio.Future[wire.Replies] = asyncio.get_running_loop().create_future()
+    async def send(self, calls: Sequence[wire.Call]) -> wire.Replies:
+        """Send calls and wait for their replies, when nothing else was sent. Raises WorkerError if the process ends."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        replies: wire.Replies = []
 
-        def settle(replies: wire.Replies) -> None:
-            if not answered.done():
-                answered.set_result(replies)
+        def take(part: wire.Replies) -> None:
+            replies.extend(part)
+            if len(replies) == len(calls) and not answered.done():
+                answered.set_result(None)
 
-        self.post(batch, settle)
+        self.on_replies = take
+        self.post(calls)
         await asyncio.wait((answered, self.lost), return_when=asyncio.FIRST_COMPLETED)
         if not answered.done():
             raise WorkerError("the model's process ended while it was predicting; see the log above")
-        return answered.result()
+        return replies
 
     async def stop(self) -> None:
         """Close the connection, give the worker a moment to end, then make sure that its whole group has."""

@@ -1,21 +1,27 @@
 """The frames between a parent and a worker, on one Unix socket: four bytes of length, then msgpack.
 
-    parent → worker   Plan, once; then a batch (a list of Calls) whenever the worker is free
-    worker → parent   Report, once; then the list of Replies to each batch, in its order
+    parent → worker   Plan, once; then Work, whenever the worker is free
+    worker → parent   Report, once; then Answers, as they are ready
 
-Batches are answered in the order they were sent, so nothing needs a sequence number. An answer that comes in pieces
-has a number instead, and between the lists there are then
+Calls are numbered in the order they are sent and answered in that order; the answers to one Work may come in several
+frames, each of which says which call its first reply is for. An answer that is streamed has a number of its own, and
 
     worker → parent   Piece
     parent → worker   Allow
 
-which are maps and so told from lists by their first byte. This module is all that the two sides share; it holds no I/O.
+come in between, and for a call that nobody wants any more
+
+    parent → worker   Drop
+
+These are maps and so told from Answers and Work by their first byte. The parent believes nothing: the
+types below hold what a frame may contain, and a worker that sends anything else is replaced. This module is all that
+the two sides share; it holds no I/O.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
+from typing import Annotated, Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 import msgspec
 
@@ -23,6 +29,10 @@ from legion.signature import Signature
 
 HEADER = struct.Struct(">I")
 MAX_FRAME = 2**32 - 1
+# Bytes of one answer, and of one frame from a worker: an answer or several smaller ones, and their heads.
+LARGEST_ANSWER = 256 * 1024 * 1024
+LARGEST_ANSWERS = LARGEST_ANSWER + 1024 * 1024
+LARGEST_REPORT = 64 * 1024 * 1024
 
 # What a body speaks. The worker has one codec a protocol.
 MLFLOW = 0
@@ -40,6 +50,14 @@ LAST_EVENT = b"data: [DONE]\n\n"
 # Where a report's `openapi` has the JSON Schemas of one object, as it is read and as it is written.
 INPUT_SCHEMA = "x-legion-input"
 OUTPUT_SCHEMA = "x-legion-output"
+
+
+# What decoding raises for bytes that are not what they should be.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class BadFrame(Exception):
+    """A worker sent what no worker may send; it is to be replaced."""
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,27 +130,54 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Call(msgspec.Struct, array_like=True, gc=False):
-    """One request's body. `content_type` is None for plain JSON."""
+    """One request's body. `content_type` is None for plain JSON.
+
+    After `deadline`, in seconds of the system's monotonic clock, nobody wants the answer; 0 stands for no deadline.
+    """
 
     protocol: int
     body: bytes
     content_type: Optional[str] = None
+    deadline: float = 0.0
+
+
+class Work(msgspec.Struct, array_like=True, gc=False):
+    """Calls to answer; `first` is the number of the first of them."""
+
+    first: int
+    calls: List[Call]
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Status = Annotated[int, msgspec.Meta(ge=200, le=599)]
+# Printable ASCII: what may be the value of a header.
+HeaderText = Annotated[str, msgspec.Meta(pattern=r"\A[\x20-\x7e]*\Z", max_length=256)]
 
 
 class Reply(msgspec.Struct, array_like=True, gc=False):
-    """One response's body. The times are this batch's, in microseconds; `rows` counts this call's.
+    """One response's body. The times are those of the calls that were predicted together, in microseconds; `rows`
+    counts this call's.
 
-    With a `stream` this is not the answer, which follows in Pieces of that number.
+    With a `stream` this is not the answer, which follows in Pieces of that number. `late` says that the call's deadline
+    had passed before its turn came, so it was not executed.
     """
 
-    status: int
+    status: Status
     body: bytes
-    content_type: Optional[str] = None
-    rows: int = 0
-    decode_us: int = 0
-    predict_us: int = 0
-    encode_us: int = 0
-    stream: int = 0
+    content_type: Optional[HeaderText] = None
+    rows: Count = 0
+    decode_us: Count = 0
+    predict_us: Count = 0
+    encode_us: Count = 0
+    stream: Count = 0
+    late: bool = False
+
+
+class Answers(msgspec.Struct, array_like=True, gc=False):
+    """Replies to the calls from number `first` on."""
+
+    first: Count
+    replies: List[Reply]
 
 
 class Piece(msgspec.Struct, gc=False, omit_defaults=True):
@@ -141,22 +186,28 @@ class Piece(msgspec.Struct, gc=False, omit_defaults=True):
     After the `last` one, which every such answer has, the number means nothing.
     """
 
-    stream: int
+    stream: Count
     body: bytes
     last: bool = False
-    status: int = 200
-    content_type: Optional[str] = None
-    predict_us: int = 0
+    status: Status = 200
+    content_type: Optional[HeaderText] = None
+    predict_us: Count = 0
 
 
-class Allow(msgspec.Struct, gc=False):
+class Allow(msgspec.Struct, gc=False, tag=True):
     """So many more pieces of the answer of this number may be sent; none: nobody listens any more."""
 
     stream: int
     pieces: int
 
 
-Batch = List[Call]
+class Drop(msgspec.Struct, gc=False, tag=True):
+    """Nobody waits for the answer to the call of this number: it is not executed, unless it has begun."""
+
+    call: int
+
+
+Notice = Union[Allow, Drop]
 Replies = List[Reply]
 
 T = TypeVar("T")
@@ -172,8 +223,8 @@ def frame(message: Any) -> bytes:
 
 
 def is_map(body: Union[bytes, bytearray]) -> bool:
-    """Whether a frame's body is a Piece or an Allow, and no list."""
-    return body[0] & 0xF0 == 0x80
+    """Whether a frame's body is a Piece, an Allow or a Drop."""
+    return body[:1] != b"" and body[0] & 0xF0 == 0x80
 
 
 def decoder(kind: Type[T]) -> msgspec.msgpack.Decoder[T]:

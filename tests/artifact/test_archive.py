@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ MANIFEST = Manifest(Model("wine", "1.0.0-1"), Toolchain("test", "1"), Binaries(c
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     root = tmp_path / "model"
     (root / "deep" / "er").mkdir(parents=True)
     (root / "conda.yaml").write_text("dependencies: [python=3.11]\n")
@@ -43,7 +44,7 @@ def content(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_round_trip(folder, tmp_path):
+def test_round_trip(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "wine.zip"
     counted: list[int] = []
     told = pack(folder, MANIFEST, out, advance=counted.append)
@@ -63,7 +64,7 @@ def test_round_trip(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out", "wine.zip"]
 
 
-def test_the_bytes_do_not_depend_on_clock_mode_or_order(folder, tmp_path):
+def test_the_bytes_do_not_depend_on_clock_mode_or_order(folder: Path, tmp_path: Path) -> None:
     first = pack(folder, MANIFEST, tmp_path / "1.zip")
     other = tmp_path / "other"
     other.mkdir()
@@ -83,7 +84,7 @@ PINNED = {
 
 
 @pytest.mark.skipif(platform.machine() not in PINNED, reason="no digest is pinned for this architecture")
-def test_the_bytes_are_pinned(tmp_path):
+def test_the_bytes_are_pinned(tmp_path: Path) -> None:
     """A change here means that packing the same model again gives another digest: a new release must say so."""
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "conda.yaml").write_text("dependencies: [python=3.11]\n")
@@ -97,7 +98,7 @@ NAME = st.lists(SEGMENT.filter(lambda part: "/" not in part), min_size=1, max_si
 
 
 @st.composite
-def trees(draw) -> dict[str, bytes]:
+def trees(draw: st.DrawFn) -> dict[str, bytes]:
     names = draw(st.lists(NAME.filter(lambda name: fault(name) is None and name not in FILE_NAMES), max_size=6))
     kept: dict[str, bytes] = {}
     taken = {fold("conda.yaml"), *map(fold, FILE_NAMES)}
@@ -112,7 +113,7 @@ def trees(draw) -> dict[str, bytes]:
 
 @settings(max_examples=60, deadline=None)
 @given(trees())
-def test_any_tree_comes_back(tmp_path_factory, tree):
+def test_any_tree_comes_back(tmp_path_factory: pytest.TempPathFactory, tree: dict[str, bytes]) -> None:
     place = tmp_path_factory.mktemp("tree")
     try:
         for name, data in {**tree, "conda.yaml": b"x"}.items():
@@ -134,7 +135,7 @@ def test_any_tree_comes_back(tmp_path_factory, tree):
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK // 64, BLOCK // 64 + 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
 @pytest.mark.parametrize("pattern", [b"\0", bytes(range(256))])
-def test_sizes_around_a_block(tmp_path, size, pattern):
+def test_sizes_around_a_block(tmp_path: Path, size: Any, pattern: Any) -> None:
     root = tmp_path / "m"
     root.mkdir()
     data = (pattern * (size // len(pattern) + 1))[:size]
@@ -146,7 +147,7 @@ def test_sizes_around_a_block(tmp_path, size, pattern):
         assert other.read("data") == data
 
 
-def test_an_empty_model_is_no_bomb(tmp_path):
+def test_an_empty_model_is_no_bomb(tmp_path: Path) -> None:
     """Weights that are all zeros deflate a thousandfold; what Legion packs must open at Legion's own limits."""
     assert len(deflate_block(bytes(BLOCK))) * Limits().ratio > BLOCK
     root = tmp_path / "m"
@@ -159,7 +160,7 @@ def test_an_empty_model_is_no_bomb(tmp_path):
     assert (tmp_path / "m.zip").stat().st_size < 3 * BLOCK
 
 
-def test_links_inside_are_followed_and_others_refused(folder, tmp_path):
+def test_links_inside_are_followed_and_others_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "again").symlink_to("conda.yaml")
     (folder / "deep" / "side").symlink_to(folder / "deep" / "er")
     pack(folder, MANIFEST, tmp_path / "a.zip")
@@ -176,7 +177,7 @@ def test_links_inside_are_followed_and_others_refused(folder, tmp_path):
     assert not (tmp_path / "b.zip").exists()
 
 
-def test_pipes_and_bad_names_are_refused(folder, tmp_path):
+def test_pipes_and_bad_names_are_refused(folder: Path, tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe")
     with pytest.raises(ArchiveError, match="neither a file nor a folder"):
         pack(folder, MANIFEST, tmp_path / "a.zip")
@@ -192,7 +193,7 @@ def test_pipes_and_bad_names_are_refused(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
-def test_the_manifest_given_replaces_those_at_the_root(folder, tmp_path):
+def test_the_manifest_given_replaces_those_at_the_root(folder: Path, tmp_path: Path) -> None:
     for name in FILE_NAMES:
         (folder / name).write_text("old")
     pack(folder, MANIFEST, tmp_path / "a.zip")
@@ -201,7 +202,7 @@ def test_the_manifest_given_replaces_those_at_the_root(folder, tmp_path):
     assert not {*FILE_NAMES[1:]} & {member.name for member in artifact.members}
 
 
-def test_wrong_usage(folder, tmp_path):
+def test_wrong_usage(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="inside the folder"):
         pack(folder, MANIFEST, folder / "a.zip")
     with pytest.raises(UsageError, match="no folder"):
@@ -224,7 +225,7 @@ def test_wrong_usage(folder, tmp_path):
         pack(folder, MANIFEST, tmp_path / "b.zip", limits=Limits(members=3))
 
 
-def test_the_manifest_must_name_what_is_there(folder, tmp_path):
+def test_the_manifest_must_name_what_is_there(folder: Path, tmp_path: Path) -> None:
     java = Manifest(Model("a", "1.0.0-1", "deep", "x.jar"), Toolchain("t", "1"), Binaries("java", "docker"))
     astray = Manifest(Model("a", "1.0.0-1", "no"), Toolchain("t", "1"), Binaries(conda_path="no.yaml"))
     with pytest.raises(ManifestError) as found:
@@ -239,14 +240,14 @@ def test_the_manifest_must_name_what_is_there(folder, tmp_path):
 
 @pytest.mark.parametrize("name", FILE_NAMES)
 @pytest.mark.parametrize("key", ["legionVersion", "odahuflowVersion"])
-def test_historical_names_are_read_by_content(tmp_path, name, key):
+def test_historical_names_are_read_by_content(tmp_path: Path, name: Any, key: str) -> None:
     text = FILES["legion.model.yaml"].replace(b"legionVersion", key.encode())
     path = tmp_path / "a.zip"
     path.write_bytes(forge(Forged(name.encode(), text), Forged(b"conda.yaml")))
     assert open_artifact(path).manifest.model.name == "wine"
 
 
-def test_exactly_one_manifest_of_a_sane_size(tmp_path):
+def test_exactly_one_manifest_of_a_sane_size(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(forge(*good(), Forged(b"odahuflow.model.yaml", FILES["legion.model.yaml"])))
     with pytest.raises(ManifestError, match="2 manifests"):
@@ -259,7 +260,7 @@ def test_exactly_one_manifest_of_a_sane_size(tmp_path):
         open_artifact(path)
 
 
-def test_a_file_changed_after_it_was_opened(folder, tmp_path):
+def test_a_file_changed_after_it_was_opened(folder: Path, tmp_path: Path) -> None:
     pack(folder, MANIFEST, tmp_path / "a.zip")
     artifact = open_artifact(tmp_path / "a.zip")
     shutil.copy(tmp_path / "a.zip", tmp_path / "b.zip")
@@ -268,7 +269,7 @@ def test_a_file_changed_after_it_was_opened(folder, tmp_path):
         unpack(artifact, tmp_path / "out")
 
 
-def run(code: str, *args: Path, **options) -> subprocess.Popen[str]:
+def run(code: str, *args: Path, **options: Any) -> subprocess.Popen[str]:
     head = (
         "import pathlib, sys\nfrom legion.artifact.archive import *\nargs = [pathlib.Path(a) for a in sys.argv[1:]]\n"
     )
@@ -290,7 +291,7 @@ except OutsideError as error: print(error)
 """
 
 
-def test_a_full_disk_leaves_nothing(folder, tmp_path):
+def test_a_full_disk_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: writing fails half way."""
     options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (BLOCK, BLOCK))}
     (tmp_path / "old.zip").write_bytes(b"old")
@@ -308,7 +309,7 @@ def test_a_full_disk_leaves_nothing(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "model", "old.zip", "place"]
 
 
-def test_unpacked_is_made_once(folder, tmp_path):
+def test_unpacked_is_made_once(folder: Path, tmp_path: Path) -> None:
     pack(folder, MANIFEST, tmp_path / "a.zip")
     artifact = open_artifact(tmp_path / "a.zip")
     # What a killed maker left behind is cleared away.
@@ -321,11 +322,12 @@ def test_unpacked_is_made_once(folder, tmp_path):
     assert unpacked(artifact, tmp_path).stat().st_ino == inode
 
 
-def test_many_makers_at_once(folder, tmp_path):
+def test_many_makers_at_once(folder: Path, tmp_path: Path) -> None:
     pack(folder, MANIFEST, tmp_path / "a.zip")
     code = "sys.stdin.read()\nplace = unpacked(open_artifact(args[0]), args[1])\nprint(place, place.stat().st_ino)"
     makers = [run(code, tmp_path / "a.zip", tmp_path, stdin=subprocess.PIPE) for _ in range(4)]
     for maker in makers:
+        assert maker.stdin is not None
         maker.stdin.close()
         maker.stdin = None
     said = {maker.communicate()[0] for maker in makers}
@@ -333,7 +335,7 @@ def test_many_makers_at_once(folder, tmp_path):
     assert [path.name for path in (tmp_path / "artifacts").iterdir()] == [open_artifact(tmp_path / "a.zip").digest[7:]]
 
 
-def test_a_damaged_artifact_is_not_cached(tmp_path):
+def test_a_damaged_artifact_is_not_cached(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(forge(*good(), Forged(b"x", crc=1)))
     with pytest.raises(ArchiveError):
@@ -341,7 +343,7 @@ def test_a_damaged_artifact_is_not_cached(tmp_path):
     assert list((tmp_path / "artifacts").iterdir()) == []
 
 
-def test_a_disk_that_cannot_be_written(folder, tmp_path):
+def test_a_disk_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
     pack(folder, MANIFEST, tmp_path / "a.zip")
     (tmp_path / "file").touch()
     with pytest.raises(OutsideError, match="was not made"):
@@ -349,7 +351,7 @@ def test_a_disk_that_cannot_be_written(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_more_than_four_gigabytes(tmp_path):
+def test_more_than_four_gigabytes(tmp_path: Path) -> None:
     """A sparse file: 64-bit sizes and offsets, read by Legion and by zipfile."""
     root = tmp_path / "m"
     root.mkdir()

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from zip_forge import FILES, Forged, forge, good, with_member
 
 
-def legion(*args) -> subprocess.CompletedProcess[str]:
+def legion(*args: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "legion.cli.main", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
-def artifact(tmp_path):
+def artifact(tmp_path: Path) -> Path:
     path = tmp_path / "wine.zip"
     path.write_bytes(with_member())
     return path
 
 
-def test_inspect(artifact):
+def test_inspect(artifact: Path) -> None:
     done = legion("inspect", artifact)
     assert (done.returncode, done.stderr) == (0, "")
     assert "wine 1.0.0-1" in done.stdout
@@ -35,10 +36,10 @@ def test_inspect(artifact):
     assert {"name": "x.bin", "size": 4} in found["members"]
 
 
-def test_verify(artifact, tmp_path):
+def test_verify(artifact: Path, tmp_path: Path) -> None:
     done = legion("verify", artifact)
     assert done.returncode == 0
-    assert "is whole: 3 files" in done.stdout
+    assert "is complete: 3 files" in done.stdout
     assert json.loads(legion("verify", artifact, "--json").stdout)["ok"] is True
     artifact.write_bytes(with_member(crc=1))
     done = legion("verify", artifact, "--json")
@@ -48,7 +49,7 @@ def test_verify(artifact, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_verify_reads_the_golden_answers(tmp_path):
+def test_verify_reads_the_golden_answers(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(forge(*good(), Forged(b"legion.golden.json", b"{}")))
     done = legion("verify", path)
@@ -56,7 +57,7 @@ def test_verify_reads_the_golden_answers(tmp_path):
     assert "legion.golden.json" in done.stderr
 
 
-def test_unpack(artifact, tmp_path):
+def test_unpack(artifact: Path, tmp_path: Path) -> None:
     done = legion("unpack", artifact, tmp_path / "out")
     assert done.returncode == 0
     assert (tmp_path / "out" / "legion.model.yaml").read_bytes() == FILES["legion.model.yaml"]
@@ -65,7 +66,7 @@ def test_unpack(artifact, tmp_path):
     assert "there already" in done.stderr
 
 
-def test_every_manifest_fault_is_shown(tmp_path):
+def test_every_manifest_fault_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     text = FILES["legion.model.yaml"].replace(b"wine", b"a b").replace(b"1.0.0-1", b"one")
     path.write_bytes(forge(Forged(b"legion.model.yaml", text), Forged(b"conda.yaml")))
@@ -75,7 +76,7 @@ def test_every_manifest_fault_is_shown(tmp_path):
     assert "model.version" in done.stderr
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     done = legion("inspect", tmp_path / "no.zip")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

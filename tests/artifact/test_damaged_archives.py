@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,7 @@ def tar_gz(tar: bytes) -> bytes:
     return gzip.compress(tar, mtime=0)
 
 
-def check(path, data: bytes) -> None:
+def check(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     try:
         artifact = open_artifact(path)
@@ -57,18 +59,18 @@ def changed(data: bytes, change: tuple[float, int]) -> bytes:
 
 @settings(max_examples=400, deadline=None)
 @given(CHANGE)
-def test_a_changed_zip(tmp_path_factory, change):
+def test_a_changed_zip(tmp_path_factory: pytest.TempPathFactory, change: tuple[float, int]) -> None:
     check(tmp_path_factory.getbasetemp() / "changed.zip", changed(ZIP, change))
 
 
 @settings(max_examples=400, deadline=None)
 @given(CHANGE)
-def test_a_changed_gzip(tmp_path_factory, change):
+def test_a_changed_gzip(tmp_path_factory: pytest.TempPathFactory, change: tuple[float, int]) -> None:
     check(tmp_path_factory.getbasetemp() / "changed.zip", changed(PACKED_TAR, change))
 
 
 @pytest.mark.parametrize("cut", range(1, len(ZIP), 37))
-def test_a_zip_cut_anywhere(tmp_path, cut):
+def test_a_zip_cut_anywhere(tmp_path: Path, cut: int) -> None:
     (tmp_path / "a.zip").write_bytes(ZIP[:cut])
     with pytest.raises(LegionError):
         open_artifact(tmp_path / "a.zip")
@@ -76,7 +78,7 @@ def test_a_zip_cut_anywhere(tmp_path, cut):
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(TAR) - 1), st.integers(1, 255))
-def test_a_changed_tar_ends_in_legion_s_own_words(tmp_path_factory, at, mask):
+def test_a_changed_tar_ends_in_legion_s_own_words(tmp_path_factory: pytest.TempPathFactory, at: Any, mask: Any) -> None:
     """A tar has no checksum over its data, so here only the manner of the refusal is checked."""
     path = tmp_path_factory.getbasetemp() / "changed.zip"
     path.write_bytes(tar_gz(TAR[:at] + bytes([TAR[at] ^ mask]) + TAR[at + 1 :]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ GOLDEN = Golden(
 )
 
 
-def test_dump_and_load(tmp_path):
+def test_dump_and_load(tmp_path: Path) -> None:
     path = tmp_path / "legion.golden.json"
     path.write_bytes(dump(GOLDEN))
     assert load(path) == GOLDEN
@@ -36,12 +37,12 @@ def test_dump_and_load(tmp_path):
         b"\xff\xfe",
     ],
 )
-def test_what_is_refused(data):
+def test_what_is_refused(data: bytes) -> None:
     with pytest.raises(VerificationError, match="pack") as found:
         parse(data)
     assert "\n" not in str(found.value)
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match="cannot be read"):
         load(tmp_path / "legion.golden.json")

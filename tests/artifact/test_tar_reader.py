@@ -5,18 +5,22 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from zip_forge import FILES
 
-from legion.artifact.archive import open_artifact, unpack, verify
+from legion.artifact.archive import Artifact, open_artifact, unpack, verify
 from legion.artifact.limits import Limits
 from legion.errors import ArchiveError
 
 REG = tarfile.REGTYPE
 
 
-def tarred(*more: tuple[str, dict], form: int = tarfile.PAX_FORMAT, prefix: str = "", **options) -> bytes:
+def tarred(
+    *more: tuple[str, dict[str, Any]], form: int = tarfile.PAX_FORMAT, prefix: str = "", **options: Any
+) -> bytes:
     """A tar of a good artifact and of further members (name, TarInfo's fields, `data` among them)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=form, **options) as tar:
@@ -31,13 +35,13 @@ def tarred(*more: tuple[str, dict], form: int = tarfile.PAX_FORMAT, prefix: str 
     return buffer.getvalue()
 
 
-def opened(tmp_path, tar: bytes, *, packed: bytes | None = None, **options):
+def opened(tmp_path: Path, tar: bytes, *, packed: bytes | None = None, **options: Any) -> Artifact:
     path = tmp_path / "a.zip"
     path.write_bytes(gzip.compress(tar, mtime=0) if packed is None else packed)
     return open_artifact(path, **options)
 
 
-def refused(tmp_path, tar: bytes = b"", **options) -> ArchiveError:
+def refused(tmp_path: Path, tar: bytes = b"", **options: Any) -> ArchiveError:
     with pytest.raises(ArchiveError) as found:
         opened(tmp_path, tar, **options)
     assert "\n" not in str(found.value)
@@ -46,7 +50,7 @@ def refused(tmp_path, tar: bytes = b"", **options) -> ArchiveError:
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("prefix", ["", "./"])
-def test_opens_and_unpacks(tmp_path, form, prefix):
+def test_opens_and_unpacks(tmp_path: Path, form: int, prefix: str) -> None:
     long = "d/" + "n" * 90 + "/" + "m" * 90
     data = bytes(range(256)) * 5000
     more = [("d", {"type": tarfile.DIRTYPE}), (long, {"data": data}), ("é", {"data": b"e"})]
@@ -75,27 +79,27 @@ TYPES = {
 
 
 @pytest.mark.parametrize("fields", TYPES.values(), ids=TYPES)
-def test_all_that_is_neither_file_nor_folder(tmp_path, fields):
+def test_all_that_is_neither_file_nor_folder(tmp_path: Path, fields: dict[str, Any]) -> None:
     assert refused(tmp_path, tarred(("x", fields))).member == "x"
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a\\x", "a\nx", "C:x", "x ", "x.", "a//x", "././x"])
-def test_unsafe_names(tmp_path, name):
+def test_unsafe_names(tmp_path: Path, name: str) -> None:
     assert refused(tmp_path, tarred((name, {"data": b"x"}))).member in (name, name.removeprefix("./"))
 
 
 @pytest.mark.parametrize(("first", "second"), [("x", "x"), ("x", "X"), ("x", "x/y"), ("café", "cafe\u0301")])
-def test_names_that_collide(tmp_path, first, second):
+def test_names_that_collide(tmp_path: Path, first: str, second: str) -> None:
     refused(tmp_path, tarred((first, {}), (second, {})))
 
 
-def test_names_in_extended_headers_count(tmp_path):
+def test_names_in_extended_headers_count(tmp_path: Path) -> None:
     assert refused(tmp_path, tarred(("x", {"pax_headers": {"path": "../x"}}))).member == "../x"
     long = "../" + "x" * 120
     assert refused(tmp_path, tarred((long, {}), form=tarfile.GNU_FORMAT)).member == long
 
 
-def test_extended_headers_that_are_refused(tmp_path):
+def test_extended_headers_that_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, tarred(("x", {"pax_headers": {"GNU.sparse.major": "1"}})))
     refused(tmp_path, tarred(pax_headers={"path": "y"}))
     assert opened(tmp_path, tarred(pax_headers={"comment": "of git archive"}))
@@ -105,7 +109,7 @@ def test_extended_headers_that_are_refused(tmp_path):
         refused(tmp_path, good.replace(b"18 comment=marker", lie))
 
 
-def test_damage(tmp_path):
+def test_damage(tmp_path: Path) -> None:
     tar = tarred(("x", {"data": b"data"}))
     packed = gzip.compress(tar, mtime=0)
     end = tarred(form=tarfile.USTAR_FORMAT).rstrip(b"\0")
@@ -121,7 +125,7 @@ def test_damage(tmp_path):
     refused(tmp_path, packed=packed[:20] + b"\xff" * 20 + packed[40:])
 
 
-def test_limits(tmp_path):
+def test_limits(tmp_path: Path) -> None:
     tar = tarred(*((str(number), {}) for number in range(9)))
     assert opened(tmp_path, tar, limits=Limits(members=11))
     refused(tmp_path, tar, limits=Limits(members=10))

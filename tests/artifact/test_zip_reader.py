@@ -6,6 +6,8 @@ import resource
 import subprocess
 import sys
 import zlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 from zip_forge import deflated, with_member
@@ -28,7 +30,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_a_member_that_is_not_what_it_says(tmp_path, lie):
+def test_a_member_that_is_not_what_it_says(tmp_path: Path, lie: Any) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(with_member(**{"data": DATA, **lie}))
     artifact = open_artifact(path)
@@ -41,7 +43,7 @@ def test_a_member_that_is_not_what_it_says(tmp_path, lie):
 
 @pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20])
 @pytest.mark.parametrize("method", [0, 8])
-def test_sizes_around_a_block(tmp_path, size, method):
+def test_sizes_around_a_block(tmp_path: Path, size: int, method: int) -> None:
     data = (DATA * (size // len(DATA) + 1))[:size]
     path = tmp_path / "a.zip"
     path.write_bytes(with_member(data=data, method=method))
@@ -53,7 +55,7 @@ def zeros(mebibytes: int) -> bytes:
     return (packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)) * mebibytes + b"\x03\x00"
 
 
-def test_a_bomb_that_lies_costs_no_memory(tmp_path):
+def test_a_bomb_that_lies_costs_no_memory(tmp_path: Path) -> None:
     """400 MB of zeros that say they are 5 bytes: refused in a process that may use 300 MB."""
     path = tmp_path / "a.zip"
     path.write_bytes(with_member(packed=zeros(400), size=5))

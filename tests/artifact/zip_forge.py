@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 MANIFEST = b"""\
 binaries: {type: python, dependencies: conda, conda_path: conda.yaml}
@@ -37,15 +38,15 @@ class Forged:
     extra: bytes = b""
     made_by: int = 3
     attributes: int = 0
-    local: dict | None = None
-    central: dict | None = None
+    local: dict[str, Any] | None = None
+    central: dict[str, Any] | None = None
 
     def records(self, offset: int) -> tuple[bytes, bytes]:
         """What stands in the file (from `before` to `after`), and the directory's entry."""
         packed = self.packed
         if packed is None:
             packed = self.data if self.method != 8 else deflated(self.data)
-        fields = {
+        fields: dict[str, Any] = {
             "flags": self.flags,
             "method": self.method,
             "crc": zlib.crc32(self.data) if self.crc is None else self.crc,
@@ -102,6 +103,6 @@ def good() -> list[Forged]:
     return [Forged(name.encode(), data) for name, data in FILES.items()]
 
 
-def with_member(**fields) -> bytes:
+def with_member(**fields: Any) -> bytes:
     """A good artifact and one member more."""
     return forge(*good(), Forged(**{"name": b"x.bin", **fields}))

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from conftest import command_of, legion
+from conftest import Server, command_of, legion
 
 TOKEN = "a-token-for-tests"
 SOURCE = """
@@ -38,7 +41,7 @@ ROW = {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}
 class Cache:
     """A cache of its own, `environment` that names it, and artifacts to put into it."""
 
-    def __init__(self, folder: Path, environment, gppi_folder):
+    def __init__(self, folder: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]) -> None:
         self.path = folder / "cache"
         self.environment = {**environment, "LEGION_CACHE": str(self.path)}
         self._folder = folder
@@ -52,32 +55,34 @@ class Cache:
         assert done.returncode == 0, done.stderr
         return out
 
-    def run(self, *arguments, code=0):
+    def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = legion("cache", *arguments, env=self.environment)
         assert done.returncode == code, done.stderr
         return done
 
-    def shown(self):
+    def shown(self) -> Any:
         return json.loads(self.run("show", "--json").stdout)
 
-    def artifacts(self):
+    def artifacts(self) -> list[str]:
         folder = self.path / "artifacts"
         return sorted(os.listdir(folder)) if folder.exists() else []
 
 
 @pytest.fixture
-def cache(tmp_path, environment, gppi_folder):
+def cache(tmp_path: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]) -> Cache:
     return Cache(tmp_path, environment, gppi_folder)
 
 
 @pytest.fixture
-def gateway(cache, environment, start_server):
+def gateway(
+    cache: Cache, environment: dict[str, str], start_server: Callable[..., Server]
+) -> Iterator[Callable[..., Server]]:
     """Start a gateway on that cache."""
     before = dict(environment)
     environment.update(cache.environment, LEGION_ADMIN_TOKEN=TOKEN)
-    started = []
+    started: list[Server] = []
 
-    def start(*arguments):
+    def start(*arguments: str | Path) -> Server:
         started.append(start_server(*arguments))
         return started[-1]
 
@@ -88,20 +93,20 @@ def gateway(cache, environment, start_server):
     environment.update(before)
 
 
-def predict(cache, artifact):
+def predict(cache: Cache, artifact: Path) -> None:
     done = legion(
         "predict", artifact, "-i", "-", "--format", "csv", "--env", "local", env=cache.environment, input="a\n1\n"
     )
     assert done.returncode == 0, done.stderr
 
 
-def answer(server, path="/invocations"):
+def answer(server: Server, path: str = "/invocations") -> Any:
     reply = server.post(path, ROW)
     assert reply.status_code == 200, reply.text
     return reply.json()["predictions"][0]["v"]
 
 
-def until(condition, seconds=30):
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about"
@@ -109,12 +114,12 @@ def until(condition, seconds=30):
 
 
 class TestLines:
-    def test_an_empty_cache(self, cache):
+    def test_an_empty_cache(self, cache: Cache) -> None:
         assert cache.run().stdout == f"{cache.path}: 0 B of 20.0 GiB\n"
         assert cache.run("prune").stdout == "0 B freed, 0 B left\n"
         assert not cache.path.exists()
 
-    def test_a_wrong_size_is_refused(self, cache):
+    def test_a_wrong_size_is_refused(self, cache: Cache) -> None:
         cache.environment["LEGION_CACHE_SIZE"] = "plenty"
         for arguments in (["show"], ["prune"]):
             assert "LEGION_CACHE_SIZE: 'plenty' is no size" in cache.run(*arguments, code=2).stderr
@@ -122,7 +127,7 @@ class TestLines:
         assert "exclude each other" in cache.run("prune", "--to", "1MB", "--all", code=2).stderr
 
     @pytest.mark.slow
-    def test_what_is_there_is_shown_and_pruned(self, cache):
+    def test_what_is_there_is_shown_and_pruned(self, cache: Cache) -> None:
         for number in (1, 2):
             predict(cache, cache.artifact(number))
         document = cache.shown()
@@ -149,7 +154,9 @@ class TestLines:
 
 @pytest.mark.slow
 class TestInUse:
-    def test_what_a_gateway_serves_stays_and_its_workers_can_be_started_again(self, cache, gateway):
+    def test_what_a_gateway_serves_stays_and_its_workers_can_be_started_again(
+        self, cache: Cache, gateway: Callable[..., Server]
+    ) -> None:
         server = gateway(cache.artifact(1), "--env", "local")
         done = cache.run("prune", "--all")
         assert done.stdout.splitlines()[-1] == "what is left is in use, or was used just now"
@@ -158,7 +165,7 @@ class TestInUse:
             [worker] = server.workers()
             os.kill(worker, signal.SIGKILL)
             cache.run("prune", "--all")
-            until(lambda old=worker: server.workers() not in ([], [old]))
+            until(partial(restarted, server, worker))
             assert answer(server) == 1
         server.process.kill()
         server.process.wait()
@@ -166,8 +173,8 @@ class TestInUse:
         cache.run("prune", "--all")
         assert cache.artifacts() == []
 
-    def test_what_a_batch_reads_stays_until_it_is_done(self, cache):
-        command = [sys.executable, "-m", "legion.cli.main", "predict", cache.artifact(1)]
+    def test_what_a_batch_reads_stays_until_it_is_done(self, cache: Cache) -> None:
+        command = [sys.executable, "-m", "legion.cli.main", "predict", str(cache.artifact(1))]
         batch = subprocess.Popen(
             [*command, "-i", "-", "--format", "csv", "--env", "local"],
             env=cache.environment,
@@ -183,7 +190,9 @@ class TestInUse:
         cache.run("prune", "--all")
         assert cache.artifacts() == []
 
-    def test_a_version_goes_when_another_has_taken_its_place(self, cache, gateway, tmp_path):
+    def test_a_version_goes_when_another_has_taken_its_place(
+        self, cache: Cache, gateway: Callable[..., Server], tmp_path: Path
+    ) -> None:
         server = gateway("--admin", "--state", tmp_path / "state")
         put(server, cache.artifact(1))
         until(lambda: served(server) == 1)
@@ -202,7 +211,9 @@ class TestInUse:
         assert len(cache.artifacts()) == 2
         assert served(server) == 3
 
-    def test_a_deployment_whose_model_was_pruned_is_brought_anew(self, cache, gateway, tmp_path):
+    def test_a_deployment_whose_model_was_pruned_is_brought_anew(
+        self, cache: Cache, gateway: Callable[..., Server], tmp_path: Path
+    ) -> None:
         state = tmp_path / "state"
         server = gateway("--admin", "--state", state)
         put(server, cache.artifact(1))
@@ -215,7 +226,9 @@ class TestInUse:
 
 
 @pytest.mark.slow
-def test_an_environment_that_uv_made_is_held_counted_and_made_again(cache, gateway):
+def test_an_environment_that_uv_made_is_held_counted_and_made_again(
+    cache: Cache, gateway: Callable[..., Server]
+) -> None:
     source = cache.artifact(1).with_suffix("")
     assert legion("unpack", f"{source}.zip", source, env=cache.environment).returncode == 0
     (source / "conda.yaml").write_text("dependencies:\n- pip:\n  - six==1.16.0\n")
@@ -239,20 +252,24 @@ def test_an_environment_that_uv_made_is_held_counted_and_made_again(cache, gatew
     assert answer(gateway(path, "--env", "uv")) == 1
 
 
-def put(server, artifact):
-    body = {"variants": [{"name": "one", "model": str(artifact)}], "workers": {"env": "local", "keep_warm": 0}}
+def put(server: Server, artifact: Path) -> None:
+    body: Any = {"variants": [{"name": "one", "model": str(artifact)}], "workers": {"env": "local", "keep_warm": 0}}
     headers = {"authorization": f"Bearer {TOKEN}"}
     reply = requests.put(f"{server.url}/admin/deployments/probe", json=body, headers=headers, timeout=60)
     assert reply.status_code == 202, reply.text
 
 
-def served(server):
+def served(server: Server) -> Any:
     """What it answers, or None while it does not."""
     reply = server.post("/models/probe/invocations", ROW)
     return reply.json()["predictions"][0]["v"] if reply.status_code == 200 else None
 
 
-def end_provisioner(server):
+def restarted(server: Server, worker: int) -> bool:
+    return server.workers() not in ([], [worker])
+
+
+def end_provisioner(server: Server) -> None:
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     for child in children:
         if b"legion.provision" in command_of(child):

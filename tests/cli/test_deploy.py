@@ -11,15 +11,8 @@ from typing import Any
 import pytest
 
 from conftest import Server, free_port, legion
+from probe_models import BROKEN, times
 
-TIMES = """
-    def init():
-        return "matrix"
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[{factor} * float(row[0])] for row in input_matrix], ["result"]
-"""
-BROKEN = "def init():\n    raise RuntimeError('the weights are missing')\n"
 SLOW = "import time\ntime.sleep(2)\n" + "def init(): return 'matrix'\ndef predict_on_matrix(m, **k): return m\n"
 BODY = {"dataframe_split": {"columns": ["a"], "data": [[2.0]]}}
 
@@ -55,7 +48,7 @@ def declared(folder: Path, name: str, model: Path | str, *more: str) -> Path:
 def test_a_deployment_from_its_file_to_its_end(
     deploy: Callable[..., Any], gateway: Server, gppi_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    first, second = gppi_folder(TIMES.format(factor=3), name="three"), gppi_folder(TIMES.format(factor=5), name="five")
+    first, second = gppi_folder(times(3), name="three"), gppi_folder(times(5), name="five")
     assert deploy("list").stdout == f"nothing is deployed at {gateway.url}\n"
     # Relative to the file, which is not in the folder that the command runs in.
     done = deploy("local", declared(first.parent, "wine", first.name))

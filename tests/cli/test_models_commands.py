@@ -14,26 +14,17 @@ import pytest
 
 from conftest import Server, free_port, legion
 from legion.client import Client
+from probe_models import times
 
 pytestmark = pytest.mark.slow
 
-SOURCE = """
-    def init():
-        return "matrix"
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[row[0] * {factor}] for row in input_matrix.tolist()], ["v"]
-
-    def get_info():
-        return [{{"name": "a", "type": "number"}}], [{{"name": "v", "type": "number"}}]
-"""
 TOKEN = "a-token-for-tests"
 
 
 def case(value: float, answer: float) -> dict[str, Any]:
     """A golden case of one row."""
     request = {"dataframe_split": {"columns": ["a"], "data": [[value]]}}
-    return {"request": request, "response": {"predictions": [{"v": answer}]}}
+    return {"request": request, "response": {"predictions": [{"result": answer}]}}
 
 
 @pytest.fixture
@@ -54,7 +45,7 @@ def probe(tmp_path: Path, here: dict[str, str], gppi_folder: Callable[..., Path]
 
     def make(factor: int, *, golden: int | None = None) -> Path:
         cases = None if golden is None else [case(1.0, golden), case(2.0, 2.0 * golden)]
-        folder = gppi_folder(SOURCE.format(factor=factor), golden=cases)
+        folder = gppi_folder(times(factor), golden=cases)
         out = tmp_path / f"probe-{factor}-{golden}.zip"
         done = legion("pack", folder, "-o", out, "--version", f"{factor}.0.0-a", env=here, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -78,6 +69,22 @@ def run(tmp_path: Path, here: dict[str, str]) -> Callable[..., subprocess.Comple
     return call
 
 
+def check_what_is_shown(run: Callable[..., subprocess.CompletedProcess[str]], digests: list[str]) -> None:
+    """Check `legion models show`, as JSON and as a table, of the three versions that the test below made."""
+    shown = json.loads(run("models", "show", "probe", "--json").stdout)
+    assert [one["version"] for one in shown["versions"]] == ["3", "2", "1"]
+    assert [one["digest"] for one in shown["versions"]] == digests
+    assert [one["golden"] for one in shown["versions"]] == ["none", "passed 2", "passed 2"]
+    assert shown["previous"] == {"champion": "1"}
+    assert "it must" in shown["forced"]["3"]
+    assert shown["versions"][0]["served_by"] is None
+    assert shown["gateway"]["unreachable"]
+    table = run("models", "show", "probe").stdout
+    assert "@champion" in table
+    assert "unknown" in table
+    assert "serving status unknown: " in table
+
+
 def test_the_whole_life_of_a_model(
     probe: Callable[..., Path], run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -91,7 +98,7 @@ def test_the_whole_life_of_a_model(
 
     promoted = run("models", "promote", "probe", "2")
     assert promoted.stdout.splitlines() == [
-        "probe@champion means version 2; before it was 1",
+        "probe@champion points to version 2 (before: version 1)",
         "next: legion serve models:/probe@champion",
     ]
     refused = run("models", "promote", "probe", "3", code=1)
@@ -107,23 +114,11 @@ def test_the_whole_life_of_a_model(
     assert ": it must" in forced.stdout
 
     back = run("models", "rollback", "probe")
-    assert back.stdout.splitlines()[0] == "probe@champion means version 1; before it was 2"
+    assert back.stdout.splitlines()[0] == "probe@champion points to version 1 (before: version 2)"
     assert json.loads(run("models", "rollback", "probe", "--json").stdout)["version"]["version"] == "2"
     assert "--to VERSION" in run("models", "rollback", "probe", "--alias", "other", code=1).stderr
 
-    shown = json.loads(run("models", "show", "probe", "--json").stdout)
-    assert [one["version"] for one in shown["versions"]] == ["3", "2", "1"]
-    assert [one["digest"] for one in shown["versions"]] == [unchecked["digest"], second["digest"], first["digest"]]
-    assert [one["golden"] for one in shown["versions"]] == ["none", "passed 2", "passed 2"]
-    assert shown["previous"] == {"champion": "1"}
-    assert "it must" in shown["forced"]["3"]
-    assert shown["versions"][0]["served_by"] is None
-    assert shown["gateway"]["unreachable"]
-    table = run("models", "show", "probe").stdout
-    assert "@champion" in table
-    assert "unknown" in table
-    assert "who serves is unknown: " in table
-
+    check_what_is_shown(run, [unchecked["digest"], second["digest"], first["digest"]])
     pulled = json.loads(run("models", "pull", "models:/probe@champion", "-o", tmp_path / "back.zip", "--json").stdout)
     assert pulled["digest"] == second["digest"]
     assert (tmp_path / "back.zip").read_bytes() == (tmp_path / "probe-3-3.zip").read_bytes()
@@ -159,7 +154,7 @@ def test_a_model_whose_environment_is_not_here_is_registered_unchecked(
     gppi_folder: Callable[..., Path],
     run: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    folder = gppi_folder(SOURCE.format(factor=2), golden=[case(1.0, 2.0)])
+    folder = gppi_folder(times(2), golden=[case(1.0, 2.0)])
     (folder / "conda.yaml").write_text("dependencies:\n- python=3.9\n- pip:\n  - numpy==1.26.0\n")
     run("pack", folder, "-o", tmp_path / "older.zip")
     done = run("register", tmp_path / "older.zip", "--name", "older")

@@ -40,7 +40,7 @@ def test_a_folder_with_a_manifest_is_packed_as_it_is(
 def test_another_name_and_version_are_written_into_the_artifact(
     tmp_path: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]
 ) -> None:
-    args = ["pack", gppi_folder(DOUBLE), "--name", "other", "--version", "2.0.0-rc1", "--json"]
+    args: list[str | Path] = ["pack", gppi_folder(DOUBLE), "--name", "other", "--version", "2.0.0-rc1", "--json"]
     done = legion(*args, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -56,7 +56,7 @@ def test_a_folder_with_a_manifest_is_asked_for_its_answers_to_the_requests_that_
     folder = gppi_folder(DOUBLE, name="double")
     bodies = [{"dataframe_split": {"columns": ["a", "b"], "data": [[value, 1.5]]}} for value in (1.0, 2.0, 3.0)]
     (tmp_path / "golden.json").write_text(json.dumps(bodies))
-    args = ["pack", folder, "--golden", "golden.json", "--env", "local", "-o", "double.zip"]
+    args: list[str | Path] = ["pack", folder, "--golden", "golden.json", "--env", "local", "-o", "double.zip"]
     done = legion(*args, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     artifact = open_artifact(tmp_path / "double.zip")
@@ -74,7 +74,7 @@ def test_a_request_that_the_model_refuses_is_not_packed(
 ) -> None:
     (tmp_path / "golden.json").write_text('[{"inputs": [[1]]}, {"inputs": [["x"]]}]')
     folder = gppi_folder(DOUBLE.replace("2 * cell", "cell / 2"))
-    args = ["pack", folder, "--golden", "golden.json", "--env", "local", "-o", "out.zip"]
+    args: list[str | Path] = ["pack", folder, "--golden", "golden.json", "--env", "local", "-o", "out.zip"]
     done = legion(*args, env=environment, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the model refuses 1 of the requests in golden.json; correct them" in done.stderr

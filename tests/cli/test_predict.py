@@ -8,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +49,7 @@ class Wine(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def wine(tmp_path_factory) -> Wine:
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Wine:
     import mlflow.pyfunc
     import mlflow.sklearn
     import pandas as pd
@@ -75,7 +76,7 @@ def wine(tmp_path_factory) -> Wine:
     return Wine(folder, rows, answers)
 
 
-def legion(*arguments, **options) -> subprocess.CompletedProcess:
+def legion(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=120, check=False, **options)
 
 
@@ -92,20 +93,22 @@ def written(path: Path, table: pa.Table) -> Path:
     return path
 
 
-def predictions(path: Path) -> list:
+def predictions(path: Path) -> list[Any]:
     if path.suffix == ".csv":
         with path.open(newline="") as file:
             return [float(row["prediction"]) for row in csv.DictReader(file)]
     if path.suffix == ".jsonl":
         return [json.loads(line)["prediction"] for line in path.read_text().splitlines()]
     table = parquet.read_table(path) if path.suffix == ".parquet" else pa.ipc.open_file(path).read_all()
-    return table["prediction"].to_pylist()
+    return list(table["prediction"].to_pylist())
 
 
 @pytest.mark.parametrize(
     ("given", "wanted"), [("csv", "parquet"), ("jsonl", "csv"), ("parquet", "arrow"), ("arrow", "jsonl")]
 )
-def test_every_format_gives_the_predictions_of_plain_pyfunc(wine, tmp_path, given, wanted):
+def test_every_format_gives_the_predictions_of_plain_pyfunc(
+    wine: Wine, tmp_path: Path, given: str, wanted: str
+) -> None:
     # The columns in another order: they are matched by name.
     table = pa.table(dict(zip(COLUMNS[::-1], wine.rows.T[::-1], strict=True)))
     if given == "csv":
@@ -117,7 +120,7 @@ def test_every_format_gives_the_predictions_of_plain_pyfunc(wine, tmp_path, give
     assert sorted(os.listdir(tmp_path)) == sorted([source.name, out.name])
 
 
-def test_a_model_without_a_signature_takes_tables_too(wine, tmp_path):
+def test_a_model_without_a_signature_takes_tables_too(wine: Wine, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     shutil.copytree(wine.folder, plain)
     (plain / "legion.golden.json").unlink()
@@ -133,7 +136,7 @@ def test_a_model_without_a_signature_takes_tables_too(wine, tmp_path):
     assert b"not proven to answer row by row" in done.stderr
 
 
-def test_it_is_a_filter_between_pipes(wine, tmp_path):
+def test_it_is_a_filter_between_pipes(wine: Wine, tmp_path: Path) -> None:
     source = wine.csv(tmp_path / "in.csv", 300).read_bytes()
     done = legion(wine.folder, "--env", "local", "-i", "-", "--format", "csv", "--chunk-rows", 7, input=source)
     assert done.returncode == 0, done.stderr.decode()
@@ -143,7 +146,7 @@ def test_it_is_a_filter_between_pipes(wine, tmp_path):
     assert b"300 rows" in done.stderr
 
 
-def test_a_bad_value_is_named_by_row_and_line_and_nothing_is_written(wine, tmp_path):
+def test_a_bad_value_is_named_by_row_and_line_and_nothing_is_written(wine: Wine, tmp_path: Path) -> None:
     source = wine.csv(tmp_path / "in.csv", 130_000)
     lines = source.read_text().splitlines()
     cells = lines[123_457].split(",")
@@ -162,7 +165,7 @@ def test_a_bad_value_is_named_by_row_and_line_and_nothing_is_written(wine, tmp_p
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
-def test_a_header_alone_gives_a_header_alone_and_a_summary(wine, tmp_path):
+def test_a_header_alone_gives_a_header_alone_and_a_summary(wine: Wine, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(HEADER)
     out = tmp_path / "out.csv"
     done = legion(wine.folder, "--env", "local", "-i", tmp_path / "in.csv", "-o", out, "--json")
@@ -183,7 +186,9 @@ def test_a_header_alone_gives_a_header_alone_and_a_summary(wine, tmp_path):
         (("-i", "in.csv", "--workers", "0"), 2, "--workers"),
     ],
 )
-def test_what_cannot_be_meant_is_said_in_one_sentence(wine, tmp_path, arguments, code, says):
+def test_what_cannot_be_meant_is_said_in_one_sentence(
+    wine: Wine, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
     wine.csv(tmp_path / "in.csv", 3)
     (tmp_path / "rows.txt").touch()
     done = legion(wine.folder, "--env", "local", *arguments, cwd=tmp_path)
@@ -193,7 +198,7 @@ def test_what_cannot_be_meant_is_said_in_one_sentence(wine, tmp_path, arguments,
     assert b"is ready" not in done.stderr
 
 
-def test_a_csv_with_the_index_of_pandas_is_refused_with_what_to_do(wine, tmp_path):
+def test_a_csv_with_the_index_of_pandas_is_refused_with_what_to_do(wine: Wine, tmp_path: Path) -> None:
     import pandas as pd
 
     pd.DataFrame(wine.rows[:10], columns=COLUMNS).to_csv(tmp_path / "in.csv")
@@ -205,7 +210,7 @@ def test_a_csv_with_the_index_of_pandas_is_refused_with_what_to_do(wine, tmp_pat
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
-def test_it_ends_quietly_when_its_reader_has_had_enough(wine, tmp_path):
+def test_it_ends_quietly_when_its_reader_has_had_enough(wine: Wine, tmp_path: Path) -> None:
     source = wine.csv(tmp_path / "in.csv", 200_000)
     line = (
         f"{shlex.join(map(str, (*COMMAND, wine.folder, '--env', 'local', '-i', source)))} 2>{tmp_path}/log | head -1;"
@@ -221,7 +226,7 @@ def test_it_ends_quietly_when_its_reader_has_had_enough(wine, tmp_path):
     assert not marked(str(tmp_path))
 
 
-def test_without_pyarrow_the_extra_is_named(wine, tmp_path):
+def test_without_pyarrow_the_extra_is_named(wine: Wine, tmp_path: Path) -> None:
     (tmp_path / "in.parquet").touch()
     code = (
         "import sys; sys.modules['pyarrow'] = None; sys.argv = ['legion', 'predict', *sys.argv[1:]]; "
@@ -240,7 +245,9 @@ def test_without_pyarrow_the_extra_is_named(wine, tmp_path):
         ("raise RuntimeError('the scales are broken')", "the scales are broken"),
     ],
 )
-def test_a_model_that_fails_or_does_not_answer_every_row_is_refused(gppi_folder, tmp_path, body, says):
+def test_a_model_that_fails_or_does_not_answer_every_row_is_refused(
+    gppi_folder: Callable[..., Path], tmp_path: Path, body: str, says: str
+) -> None:
     source = f"""
         def init():
             return "matrix"
@@ -275,7 +282,9 @@ def marked(mark: str) -> list[int]:
         (b"is ready", None, 3),
     ],
 )
-def test_stopped_half_way_it_leaves_no_file_and_no_process(wine, tmp_path, when, stop, code):
+def test_stopped_half_way_it_leaves_no_file_and_no_process(
+    wine: Wine, tmp_path: Path, when: bytes, stop: signal.Signals | None, code: int
+) -> None:
     """None stands for the model's process being killed."""
     mark = str(tmp_path)
     process = subprocess.Popen(
@@ -284,6 +293,8 @@ def test_stopped_half_way_it_leaves_no_file_and_no_process(wine, tmp_path, when,
         stderr=subprocess.PIPE,
         env={**os.environ, "LEGION_TEST_MARK": mark},
     )
+    assert process.stdin is not None
+    assert process.stderr is not None
     try:
         rows = wine.csv(tmp_path / "in.csv", 100).read_bytes()
         (tmp_path / "in.csv").unlink()
@@ -320,7 +331,7 @@ def peak_mb(wine: Wine, source: Path, out: Path) -> float:
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_ten_times_the_rows_take_no_more_memory(wine, tmp_path, form):
+def test_ten_times_the_rows_take_no_more_memory(wine: Wine, tmp_path: Path, form: str) -> None:
     def source(count: int) -> Path:
         if form == "csv":
             return wine.csv(tmp_path / f"{count}.csv", count)

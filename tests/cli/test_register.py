@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from conftest import legion
-
-SOURCE = "def init(): return 'matrix'\ndef predict_on_matrix(m, provided_columns_names=None): return m\n"
+from probe_models import ECHO
 
 
 @pytest.fixture
 def made(tmp_path: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]) -> Path:
     """A packed artifact."""
-    done = legion("pack", gppi_folder(SOURCE), "-o", "probe.zip", env=environment, cwd=tmp_path)
+    done = legion("pack", gppi_folder(ECHO), "-o", "probe.zip", env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path / "probe.zip"
 

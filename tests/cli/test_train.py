@@ -13,6 +13,8 @@ import pytest
 
 from conftest import legion
 from legion.artifact.archive import open_artifact
+from legion.cli.train import read_assignments
+from legion.errors import UsageError
 
 WINE = Path(__file__).parents[2] / "examples" / "wine"
 LINEAR = Path(__file__).parents[1] / "toolchain" / "models" / "linear"
@@ -45,6 +47,9 @@ def test_the_example_is_trained_packed_registered_and_validated(tmp_path: Path, 
     assert "registered wine version 1 @champion" in done.stdout
     assert done.stdout.splitlines()[-1] == "next: legion serve models:/wine@champion"
     assert "alembic" not in done.stderr
+    # Registered by a training as by the command for it: checked, where the environment is there.
+    shown = legion("models", "show", "wine", "--json", env=environment, cwd=tmp_path)
+    assert json.loads(shown.stdout)["versions"][0]["golden"].startswith("passed ")
     found = open_artifact(tmp_path / "wine.zip")
     assert found.digest in done.stdout
     golden = json.loads(found.read("legion.golden.json"))
@@ -97,6 +102,16 @@ def test_a_project_without_a_model_cannot_be_packed(tmp_path: Path, environment:
     done = legion("train", folder, "--env", "local", "-o", "x.zip", env=environment, cwd=tmp_path)
     assert done.returncode == 3
     assert "logged no model" in done.stderr
+
+
+def test_assignments_keep_everything_behind_the_first_equals_sign() -> None:
+    assert read_assignments(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+
+
+@pytest.mark.parametrize("lines", [["alpha"], ["=1"], ["a b=1"], ["$(x)=1"], ["a=1", "a=2"]])
+def test_bad_assignments_are_refused(lines: list[str]) -> None:
+    with pytest.raises(UsageError, match="-P"):
+        read_assignments(lines)
 
 
 def test_wrong_usage_is_one_sentence_and_starts_nothing(tmp_path: Path, environment: dict[str, str]) -> None:

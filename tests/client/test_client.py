@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.server
 import json
 import math
@@ -12,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +111,17 @@ def test_one_connection_is_kept(client: Client, server: Server) -> None:
 
 
 @pytest.mark.slow
+def test_a_client_that_nobody_closes_leaves_no_connection(server: Server) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert Client(server.url).ready()
+        gc.collect()
+    assert [one.message for one in said] == []
+
+
+@pytest.mark.slow
+# Python 3.12 says it where there are threads; here the child ends at once.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_does_not_ask_on_its_parents_connection(client: Client) -> None:
     client.predict(ROWS, "add", columns=["a", "b"])
     parents = client._connections._idle[0].sock.getsockname()

@@ -17,23 +17,11 @@ import pytest
 import requests
 
 from conftest import Server, free_port, legion
+from probe_models import BROKEN, times
 
 pytestmark = pytest.mark.slow
 
 MLFLOW = Path(sys.executable).parent / "mlflow"
-TIMES = """
-    def init():
-        return "matrix"
-
-    def info():
-        return [{{"name": "a", "type": "number", "example": 1.0, "required": True}}], [
-            {{"name": "result", "type": "number"}}
-        ]
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[{factor} * float(row[0])] for row in input_matrix], ["result"]
-"""
-BROKEN = "def init():\n    raise RuntimeError('the weights are missing')\n"
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +87,20 @@ def test_the_command_line_from_create_to_delete(
     mlflow_environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    folder = gppi_folder(TIMES.format(factor=3), name="three")
+    folder = gppi_folder(times(3), name="three")
     artifact = packed(folder, tmp_path / "three.zip", mlflow_environment)
-    registered = ["register", artifact, "--name", "wine", "--alias", "champion"]
+    registered: list[str | Path] = ["register", artifact, "--name", "wine", "--alias", "champion"]
     assert legion(*registered, env=mlflow_environment).returncode == 0
 
     create = ["create", "-t", "legion", "--name", "wine", "-m", "models:/wine@champion", "-C", "workers.env=local"]
     assert "python_function deployment wine is created" in deployments(*create, "-C", "follow=1s")
-    assert "there is a deployment wine already" in deployments(*create, succeeds=False)
+    assert "the deployment wine exists already" in deployments(*create, succeeds=False)
     (tmp_path / "rows.json").write_text('[{"a": 2.0}, {"a": 3.0}]')
     answer = deployments("predict", "-t", "legion", "--name", "wine", "-I", "rows.json")
     assert json.loads(answer) == {"predictions": [{"result": 6.0}, {"result": 9.0}]}
     assert "'name': 'wine'" in deployments("list", "-t", f"legion:{gateway.url}")
 
-    other = gppi_folder(TIMES.format(factor=5), name="five")
+    other = gppi_folder(times(5), name="five")
     update = ["update", "-t", "legion", "--name", "wine", "-m", os.path.relpath(other, tmp_path)]
     assert "wine is updated" in deployments(*update, "-C", "variant=challenger", "-C", "weight=25")
     got = deployments("get", "-t", "legion", "--name", "wine")
@@ -126,7 +114,7 @@ def test_the_command_line_from_create_to_delete(
 def test_the_python_client(client: Any, gppi_folder: Callable[..., Path]) -> None:
     from mlflow.exceptions import MlflowException
 
-    three, five = gppi_folder(TIMES.format(factor=3), name="three"), gppi_folder(TIMES.format(factor=5), name="five")
+    three, five = gppi_folder(times(3), name="three"), gppi_folder(times(5), name="five")
     config = {"workers": {"env": "local"}, "limits.timeout": "30s", "workers.keep_warm": 0}
     made = client.create_deployment("beer", str(three), config=config)
     assert {"name": "beer", "flavor": "python_function", "state": "ready"}.items() <= made.items()
@@ -167,7 +155,7 @@ def test_what_cannot_be_created_leaves_nothing(client: Any, gppi_folder: Callabl
         (broken, {"workers.replicas": "many"}, "workers.replicas"),
         (broken, {"weight": 50}, "sum to 50"),
         (broken, {"weight": "heavy"}, "cannot be read"),
-        (broken, {"colour": "red"}, "'colour' is not known"),
+        (broken, {"colour": "red"}, "unknown config 'colour'"),
         ("http://x/y", {}, "no model reference"),
     ):
         with pytest.raises(MlflowException, match=said):
@@ -182,13 +170,13 @@ def test_what_cannot_be_created_leaves_nothing(client: Any, gppi_folder: Callabl
 def test_a_third_variant_shares_what_is_left(client: Any, gppi_folder: Callable[..., Path]) -> None:
     from mlflow.exceptions import MlflowException
 
-    folder = str(gppi_folder(TIMES.format(factor=3), name="three"))
+    folder = str(gppi_folder(times(3), name="three"))
     client.create_deployment("mead", folder, config={"workers.env": "local", "variant": "first"})
     client.update_deployment("mead", folder, config={"variant": "second", "weight": 40})
     third = client.update_deployment("mead", folder, config={"variant": "third", "weight": 50})
     weights = {variant["name"]: variant["weight"] for variant in third["declaration"]["variants"]}
     assert weights == pytest.approx({"first": 30, "second": 20, "third": 50})
-    with pytest.raises(MlflowException, match="first, second, third; say which"):
+    with pytest.raises(MlflowException, match="first, second, third; choose one"):
         client.update_deployment("mead", folder)
     with pytest.raises(MlflowException, match="no variant 'fourth'"):
         client.update_deployment("mead", config={"variant": "fourth", "weight": 1})
@@ -207,15 +195,27 @@ def test_a_target_that_is_none_is_refused(target: str) -> None:
         get_deploy_client(target)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"), [({"colour": "red"}, "unknown config 'colour' for run-local"), ({"workers": "many"}, "workers")]
+)
+def test_a_config_that_run_local_cannot_take_is_refused(config: dict[str, str], said: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    from legion.mlflow_deployments import run_local
+
+    with pytest.raises(MlflowException, match=said):
+        run_local("wine", "nowhere.zip", config=config)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_run_local_serves_until_the_caller_ends(
     end: signal.Signals, gppi_folder: Callable[..., Path], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    folder, port = gppi_folder(TIMES.format(factor=3), name="three"), free_port()
+    folder, port = gppi_folder(times(3), name="three"), free_port()
     command = [MLFLOW, "deployments", "run-local", "-t", "legion", "--name", "wine", "-m", folder]
-    command += ["-C", "env=local", "-C", f"port={port}"]
-    log = (tmp_path / "log.txt").open("w")
-    process = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log)
+    command += ["-C", "env=local", "-C", f"port={port}", "-C", "keep_warm=0"]
+    with (tmp_path / "log.txt").open("w") as log:
+        process = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
         _until(lambda: requests.get(f"{url}/ping", timeout=5).status_code == 200)

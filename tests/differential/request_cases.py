@@ -24,9 +24,9 @@ def _rows(columns: dict[str, list[Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _estimators() -> Iterator[Case]:
-    floats = {"a": [0.1, -2.5, 3], "b": [1, 1e-9, 0.30000000000000004], "c": [0, -0.0, 1e10]}
-    integers = {"a": [1, -2, 3], "b": [10, 20, 30], "c": [2**53 - 1, 0, 5]}
-    for model, label, columns in (
+    floats: dict[str, list[Any]] = {"a": [0.1, -2.5, 3], "b": [1, 1e-9, 0.30000000000000004], "c": [0, -0.0, 1e10]}
+    integers: dict[str, list[Any]] = {"a": [1, -2, 3], "b": [10, 20, 30], "c": [2**53 - 1, 0, 5]}
+    made: tuple[tuple[str, str, dict[str, list[Any]]], ...] = (
         ("linear", "plain", floats),
         ("multiple_targets", "plain", floats),
         ("classes", "plain", floats),
@@ -37,7 +37,8 @@ def _estimators() -> Iterator[Case]:
         ("categories", "null", {"colour": ["red", None, "white"]}),
         ("linear", "null", {**floats, "b": [None, 1, 2]}),
         ("linear", "text", {**floats, "b": [1, 2, "3"]}),
-    ):
+    )
+    for model, label, columns in made:
         for form, body in _rows(columns):
             yield Case(f"{model}/estimator-{form}/{label}", json.dumps(body).encode())
     for kind in answer_kinds():

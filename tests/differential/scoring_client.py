@@ -26,6 +26,10 @@ class Client:
     def __init__(self, host: str, port: int) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=60)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def post(self, path: str, case: Case) -> Answer:
         """Send a case's body."""
         headers = {} if case.content_type is None else {"content-type": case.content_type}

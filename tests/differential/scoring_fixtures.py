@@ -9,7 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from scoring_client import Answer, Client
 from scoring_models import build_all
 
 from legion import wire
-from legion.artifact.plan import read_mlmodel
+from legion.artifact.mlmodel import read_mlmodel
 from legion.worker import proof
 from legion.worker.batch import Answerer
 
@@ -76,15 +76,15 @@ def reference_server(models: dict[str, Path], log: Path) -> Iterator[Client]:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"listening\n"
-            client = Client(*sock.getsockname())
-            # It is the server's own now: should that end, callers are refused and do not wait.
-            sock.close()
-            yield client
+            with closing(Client(*sock.getsockname())) as client:
+                # It is the server's own now: should that end, callers are refused and do not wait.
+                sock.close()
+                yield client
         finally:
             if process.poll() is not None:
-                warnings.warn(f"MLflow's server ended by itself with {process.returncode}", stacklevel=1)
+                logging.getLogger("tests").warning("MLflow's server ended by itself with %d", process.returncode)
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def worker_answers(folders: dict[str, Path], cases: Iterable[Case]) -> dict[str, Answer]:
@@ -94,8 +94,8 @@ def worker_answers(folders: dict[str, Path], cases: Iterable[Case]) -> dict[str,
     for case in cases:
         if case.model not in answerers:
             folder = folders[case.model]
-            flavors, signature = read_mlmodel(folder)
-            plan = wire.Plan("probe", "1", str(folder), "pyfunc", signature=signature, flavors=flavors)
+            mlmodel = read_mlmodel(folder)
+            plan = wire.Plan("probe", "1", str(folder), "pyfunc", signature=mlmodel.signature, flavors=mlmodel.flavors)
             answerers[case.model] = Answerer(proof.prove(plan).model, merges=False)
         content_type = None if case.content_type == JSON else case.content_type
         reply = answerers[case.model].answer([wire.Call(wire.MLFLOW, case.body, content_type)])[0]
@@ -110,7 +110,10 @@ def legion_answers(scoring_models: dict[str, Path], cases: list[Case]) -> dict[s
     folder = Path.cwd()
     path = list(sys.path)
     try:
-        return worker_answers(scoring_models, cases)
+        with warnings.catch_warnings():
+            # As in a worker: what a model is warned of changes no answer.
+            warnings.simplefilter("ignore")
+            return worker_answers(scoring_models, cases)
     finally:
         os.chdir(folder)
         sys.path[:] = path

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,6 +53,8 @@ def start(code: str, *args: Path) -> subprocess.Popen[str]:
 
 
 def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    assert process.stderr is not None
     line = process.stdout.readline().strip()
     assert line, process.stderr.read()
     return line
@@ -80,9 +84,21 @@ def place(path: Path, cache: Path) -> Path:
     return folder
 
 
+def record_of(folder: Path) -> Path:
+    record = holds.record_of(folder)
+    assert record is not None
+    return record
+
+
+def hold(folder: Path) -> holds.Hold:
+    held = holds.hold(folder)
+    assert held is not None
+    return held
+
+
 def used(folder: Path, seconds_ago: float) -> None:
     moment = time.time() - seconds_ago
-    os.utime(holds.record_of(folder), (moment, moment))
+    os.utime(record_of(folder), (moment, moment))
 
 
 @pytest.fixture
@@ -91,13 +107,13 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
+def nothing_kept() -> Iterator[Any]:
     yield
     holds.let_go(0)
 
 
 class TestHolding:
-    def test_what_another_process_holds_stays_until_it_is_killed(self, tmp_path, cache):
+    def test_what_another_process_holds_stays_until_it_is_killed(self, tmp_path: Path, cache: Path) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
         holder = start(HOLDER, folder)
         assert said(holder) == "True"
@@ -108,9 +124,9 @@ class TestHolding:
         kill(holder)
         assert [entry.path for entry in prune(cache, 0).removed] == [folder]
         assert not folder.exists()
-        assert not holds.record_of(folder).exists()
+        assert not record_of(folder).exists()
 
-    def test_what_is_unpacked_or_found_is_kept_for_this_process(self, tmp_path, cache):
+    def test_what_is_unpacked_or_found_is_kept_for_this_process(self, tmp_path: Path, cache: Path) -> None:
         opened = open_artifact(artifact(tmp_path, "one"))
         folder = unpacked(opened, cache)
         assert prune(cache, 0).removed == ()
@@ -123,49 +139,49 @@ class TestHolding:
         assert len(prune(cache, 0).removed) == 1
         assert cached(opened.digest, cache) is None
 
-    def test_two_holds_are_two(self, tmp_path, cache):
+    def test_two_holds_are_two(self, tmp_path: Path, cache: Path) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
-        first, second = holds.hold(folder), holds.hold(folder)
+        first, second = hold(folder), hold(folder)
         first.close()
         assert prune(cache, 0).removed == ()
         second.close()
         assert len(prune(cache, 0).removed) == 1
 
-    def test_a_hold_that_nobody_refers_to_is_none(self, tmp_path, cache):
+    def test_a_hold_that_nobody_refers_to_is_none(self, tmp_path: Path, cache: Path) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
-        held = holds.hold(folder)
+        held = hold(folder)
         del held
         assert len(prune(cache, 0).removed) == 1
 
-    def test_what_is_in_no_cache_is_left_alone(self, tmp_path):
+    def test_what_is_in_no_cache_is_left_alone(self, tmp_path: Path) -> None:
         model = tmp_path / "artifacts" / "mine"
         model.mkdir(parents=True)
         assert holds.hold(model) is None
         assert holds.hold(tmp_path / "artifacts" / "gone") is None
         assert [path.name for path in tmp_path.iterdir()] == ["artifacts"]
 
-    def test_what_an_older_release_left_is_held_and_counted_too(self, tmp_path, cache):
+    def test_what_an_older_release_left_is_held_and_counted_too(self, tmp_path: Path, cache: Path) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
-        holds.record_of(folder).unlink()
-        held = holds.hold(folder)
+        record_of(folder).unlink()
+        held = hold(folder)
         assert prune(cache, 0).removed == ()
         held.close()
-        holds.record_of(folder).unlink()
+        record_of(folder).unlink()
         os.utime(folder, (1e9, 1e9))
         assert [entry.used.timestamp() for entry in entries(cache)] == [1e9]
         assert entries(cache)[0].size == size_of(folder)
         assert len(prune(cache, 0).removed) == 1
 
-    def test_the_end_of_use_is_the_last_use(self, tmp_path, cache):
+    def test_the_end_of_use_is_the_last_use(self, tmp_path: Path, cache: Path) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
-        held = holds.hold(folder)
+        held = hold(folder)
         used(folder, 5000)
         held.close()
         assert time.time() - entries(cache)[0].used.timestamp() < 100
 
-    def test_a_record_that_went_while_it_was_waited_for_is_none(self, tmp_path, cache):
+    def test_a_record_that_went_while_it_was_waited_for_is_none(self, tmp_path: Path, cache: Path) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
-        record = holds.record_of(folder)
+        record = record_of(folder)
         with record.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             user = start("print(1, flush=True)\n" + HOLDER, folder)
@@ -178,7 +194,7 @@ class TestHolding:
         assert len(prune(cache, 0).removed) == 1
 
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-    def test_a_cache_that_may_only_be_read_is_used_and_what_is_used_of_it_is_held(self, cache):
+    def test_a_cache_that_may_only_be_read_is_used_and_what_is_used_of_it_is_held(self, cache: Path) -> None:
         """By another user, whom nothing keeps from reading."""
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
             os.chmod(folder, 0o755)
@@ -188,20 +204,20 @@ class TestHolding:
             found = Path(said(reader))
             assert prune(cache, 0).removed == ()
             kill(reader)
-            holds.record_of(found).unlink()
+            record_of(found).unlink()
             reader = start(OTHER_USER, path, cache)
             assert Path(said(reader)) == found
             kill(reader)
 
 
 class TestBudget:
-    def test_the_longest_unused_go_first_and_no_more_than_needed(self, tmp_path, cache):
+    def test_the_longest_unused_go_first_and_no_more_than_needed(self, tmp_path: Path, cache: Path) -> None:
         folders = [place(artifact(tmp_path, f"model{number}", size=100_000), cache) for number in range(5)]
         for number, folder in enumerate(folders):
             used(folder, 1000 - (number * 7 % 5) * 100)
         by_use = sorted(range(5), key=lambda number: number * 7 % 5)
         assert [entry.path for entry in entries(cache)] == [folders[number] for number in by_use]
-        held = holds.hold(folders[by_use[0]])
+        held = hold(folders[by_use[0]])
         used(folders[by_use[0]], 5000)
         done = prune(cache, 320_000)
         held.close()
@@ -210,33 +226,35 @@ class TestBudget:
         assert done.freed == sum(entry.size for entry in done.removed)
         assert prune(cache, 320_000).removed == ()
 
-    def test_exports_count_too(self, tmp_path, cache):
+    def test_exports_count_too(self, tmp_path: Path, cache: Path) -> None:
         export = cache / "exports" / "a.zip"
         export.parent.mkdir(parents=True)
         export.write_bytes(b"x" * 5000)
         place(artifact(tmp_path, "one"), cache)
         used_before = [entry.kind for entry in entries(cache)]
         assert sorted(used_before) == ["artifacts", "exports"]
-        os.utime(holds.record_of(export), (1, 1))
+        os.utime(record_of(export), (1, 1))
         assert [entry.path for entry in prune(cache, 2000).removed] == [export]
 
-    def test_a_size_is_looked_up_not_measured(self, tmp_path, cache, monkeypatch):
+    def test_a_size_is_looked_up_not_measured(
+        self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
         measured = size_of(folder)
         monkeypatch.setattr("legion.disk.prune.size_of", lambda path: pytest.fail(f"walked through {path}"))
         assert [(entry.size, entry.what) for entry in entries(cache)] == [(measured, "one 1.0.0-1")]
 
-    def test_a_record_that_was_cut_off_counts_as_none(self, tmp_path, cache):
+    def test_a_record_that_was_cut_off_counts_as_none(self, tmp_path: Path, cache: Path) -> None:
         folder = place(artifact(tmp_path, "one"), cache)
-        holds.record_of(folder).write_bytes(b'{"size":1')
+        record_of(folder).write_bytes(b'{"size":1')
         assert entries(cache)[0].size == size_of(folder)
 
-    def test_a_cache_that_is_not_there(self, cache):
+    def test_a_cache_that_is_not_there(self, cache: Path) -> None:
         assert prune(cache, 0).removed == ()
         assert entries(cache) == []
         assert not cache.exists()
 
-    def test_linked_files_count_by_their_share(self, tmp_path):
+    def test_linked_files_count_by_their_share(self, tmp_path: Path) -> None:
         folder = tmp_path / "linked"
         folder.mkdir()
         (tmp_path / "package").write_bytes(b"x" * 3000)
@@ -257,15 +275,15 @@ class TestBudget:
             ("2tb", 2 * 10**12),
         ],
     )
-    def test_sizes_are_read(self, text, size):
+    def test_sizes_are_read(self, text: str, size: int) -> None:
         assert size_from(text) == size
 
     @pytest.mark.parametrize("text", ["", "-1", "GiB", "1e9", "5 XB", "1,5G", "١", "5 iB"])
-    def test_other_sizes_are_refused(self, text):
+    def test_other_sizes_are_refused(self, text: str) -> None:
         with pytest.raises(UsageError, match="is no size; write"):
             size_from(text)
 
-    def test_the_environment_says_the_budget(self):
+    def test_the_environment_says_the_budget(self) -> None:
         assert budget({}) == DEFAULT == 20 * 2**30
         assert budget({"LEGION_CACHE_SIZE": "7M"}) == 7 * 2**20
         with pytest.raises(UsageError, match="LEGION_CACHE_SIZE"):
@@ -275,7 +293,7 @@ class TestBudget:
         ("size", "text"),
         [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2**20 - 1, "1.0 MiB"), (3 * 2**50, "3072.0 TiB")],
     )
-    def test_sizes_are_shown(self, size, text):
+    def test_sizes_are_shown(self, size: int, text: str) -> None:
         assert shown(size) == text
 
 
@@ -301,7 +319,7 @@ sys.stdin.read()
 """
 
 
-def test_what_starts_a_model_in_a_container_goes_with_it(tmp_path, cache):
+def test_what_starts_a_model_in_a_container_goes_with_it(tmp_path: Path, cache: Path) -> None:
     folders = [place(artifact(tmp_path, name), cache) for name in ("one", "two")]
     for folder in folders:
         launcher = cache / "containers" / folder.name[:32]
@@ -316,7 +334,7 @@ def test_what_starts_a_model_in_a_container_goes_with_it(tmp_path, cache):
 
 class TestKilled:
     @pytest.mark.parametrize("step", ["_forget", "_delete"])
-    def test_in_the_middle_of_a_prune(self, tmp_path, cache, step):
+    def test_in_the_middle_of_a_prune(self, tmp_path: Path, cache: Path, step: str) -> None:
         """Before the record is gone, and before the files are: what is left counts as nothing, and goes next time."""
         path = artifact(tmp_path, "one", files=5)
         folder = place(path, cache)
@@ -333,7 +351,7 @@ class TestKilled:
         assert os.listdir(cache / "artifacts") == []
         assert os.listdir(cache / "in-use") == [".prune"]
 
-    def test_in_the_middle_of_unpacking(self, tmp_path, cache):
+    def test_in_the_middle_of_unpacking(self, tmp_path: Path, cache: Path) -> None:
         path = artifact(tmp_path, "one", files=3)
         code = """
         from legion.artifact import archive
@@ -350,7 +368,7 @@ class TestKilled:
         assert os.listdir(cache / "artifacts") == []
         assert os.listdir(cache / "in-use") == [".prune"]
 
-    def test_in_the_middle_of_a_pull(self, cache):
+    def test_in_the_middle_of_a_pull(self, cache: Path) -> None:
         process = start(PULLING, cache)
         folder = Path(said(process))
         prune(cache, DEFAULT)
@@ -375,14 +393,14 @@ class TestEnvironments:
             held.note(holds.Note(1000, "Python 3.11"))
         return folder
 
-    def test_who_runs_its_python_holds_it(self, cache):
+    def test_who_runs_its_python_holds_it(self, cache: Path) -> None:
         folder = self.made(cache, "a" * 32)
-        held = holds.hold(holds.environment_of(folder / "bin" / "python"))
+        held = hold(holds.environment_of(folder / "bin" / "python"))
         assert prune(cache, 0).removed == ()
         held.close()
         assert [entry.path for entry in prune(cache, 0).removed] == [folder]
 
-    def test_one_where_something_is_built_stays(self, cache):
+    def test_one_where_something_is_built_stays(self, cache: Path) -> None:
         folder = self.made(cache, "a" * 32)
         builder = start(BUILDING, folder.with_suffix(".lock"))
         said(builder)
@@ -427,7 +445,7 @@ print(count)
 
 
 @pytest.mark.slow
-def test_pruners_and_makers_at_once(tmp_path, cache):
+def test_pruners_and_makers_at_once(tmp_path: Path, cache: Path) -> None:
     """Six processes make and read three artifacts while three remove all that they can: nobody misses anything."""
     paths = [artifact(tmp_path, f"model{number}", files=8) for number in range(3)]
     seconds = Path("8")

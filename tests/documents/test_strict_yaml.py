@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import time
+from typing import Any
 
 import pytest
 
 from legion.artifact.manifest import parse
+from legion.documents.faults import Faults
 from legion.documents.strict_yaml import read
 from legion.errors import ManifestError
 
@@ -29,13 +33,13 @@ TRAPS = {
     "key with a control character": ('"a\\nb": 1', "line 1"),
     "too deep": ("[" * 50_000, "line 1"),
     "too deep in blocks": ("\n".join(" " * depth + "a:" for depth in range(300)), "line 16"),
-    "never closed": ("{a: b", "line 1"),
+    "never closed": ("{a: b", "(end)"),
     "control character": ("a: \x07", "(file)"),
 }
 
 
 @pytest.mark.parametrize(("text", "place"), TRAPS.values(), ids=TRAPS)
-def test_traps(text, place):
+def test_traps(text: Any, place: Any) -> None:
     start = time.monotonic()
     _, faults = read(text.encode())
     assert place in [fault.path for fault in faults]
@@ -44,14 +48,29 @@ def test_traps(text, place):
         parse(text.encode(), "x")
 
 
+@pytest.mark.parametrize("trap", ["alias", "loop", "bomb", "tag", "two documents", "too deep", "control character"])
+def test_traps_of_the_grammar_without_libyaml(trap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML may have been built without it."""
+    monkeypatch.setitem(sys.modules, "yaml.cyaml", None)
+    found = importlib.util.find_spec("legion.documents.composer")
+    assert found is not None
+    assert found.loader is not None
+    pure = importlib.util.module_from_spec(found)
+    found.loader.exec_module(pure)
+    text, place = TRAPS[trap]
+    faults = Faults()
+    pure.compose(text.encode(), pure.Rules(), faults)
+    assert place in [fault.path for fault in faults]
+
+
 @pytest.mark.parametrize("text", [b"\xff\xfea", b"\xc3\x28", "a: ü".encode("utf-16")])
-def test_only_utf8(text):
+def test_only_utf8(text: bytes) -> None:
     assert read(text)[0] is None
 
 
-def test_scalars_are_text():
+def test_scalars_are_text() -> None:
     tree, faults = read(b"{a: 1.0, b: no, c: 1:30, d: 0o17, e: 2001-01-01, f: .inf, g: 'x', h: 1_000}")
-    assert faults == []
+    assert not faults
     assert tree == {
         "a": "1.0", "b": "no", "c": "1:30", "d": "0o17", "e": "2001-01-01", "f": ".inf", "g": "x", "h": "1_000",
     }  # fmt: skip

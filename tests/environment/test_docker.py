@@ -18,6 +18,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -136,7 +137,7 @@ def test_a_launcher_says_what_became_of_its_container(
     launch = docker.Launch((str(client),), "0" * 64, str(tmp_path))
     (tmp_path / "launch.json").write_bytes(msgspec.json.encode(launch))
     ours, theirs = os.pipe()
-    command = [script, "worker.py", str(theirs), str(ours)]
+    command = [str(script), "worker.py", str(theirs), str(ours)]
     done = subprocess.run(command, pass_fds=(ours, theirs), capture_output=True, text=True, check=False)
     os.close(ours)
     os.close(theirs)
@@ -194,9 +195,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for path in packages.iterdir():
             if path.name.startswith(("numpy", "msgspec")):
                 tar.add(path, str(library / "site-packages" / path.name), filter=wanted)
-        for path in sorted(libraries(needed)):
-            if not path.startswith(str(packages)):
-                tar.add(os.path.realpath(path), path)
+        for needs in sorted(libraries(needed)):
+            if not needs.startswith(str(packages)):
+                tar.add(os.path.realpath(needs), needs)
         for name in ("tmp", "etc", "proc", "dev", "sys", "run"):
             folder = tarfile.TarInfo(name)
             folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
@@ -255,7 +256,8 @@ def serve(tmp_path: Path, surroundings: dict[str, str]) -> Iterator[Callable[[Pa
         port, log = free_port(), tmp_path / "log.txt"
         command = [sys.executable, "-m", "legion.cli.main", "serve", str(model), "--port", str(port)]
         with log.open("w") as out:
-            started.append(Server(subprocess.Popen(command, stdout=out, stderr=out, env=surroundings), log, port))
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=surroundings, text=True)
+            started.append(Server(process, log, port))
         return started[-1].wait()
 
     yield start
@@ -318,7 +320,7 @@ class TestServing:
     ) -> None:
         server = serve(model)
         url = f"{server.url}/invocations"
-        body = {"dataframe_split": {"columns": ["a"], "data": [[3.0]]}}
+        body: Any = {"dataframe_split": {"columns": ["a"], "data": [[3.0]]}}
         assert requests.post(url, json=body, timeout=30).json()["predictions"][0]["double"] == 6.0
         assert len(running()) == 1
         bad = requests.post(url, json={"dataframe_split": {"columns": ["a"], "data": [[13.0]]}}, timeout=30)
@@ -347,7 +349,8 @@ def test_a_worker_that_hangs_is_ended_with_its_container(
 
     async def hang() -> None:
         replica = await Replica.start(found.plan, found.python)
-        replica.post([wire.Call(wire.MLFLOW, b'{"inputs": [[99.0]]}')], answers.append)
+        replica.on_replies = answers.append
+        replica.post([wire.Call(wire.MLFLOW, b'{"inputs": [[99.0]]}')])
         await asyncio.sleep(1)
         assert len(running()) == 1
         await replica.kill()

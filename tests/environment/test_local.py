@@ -98,8 +98,8 @@ def test_sixty_requirements_take_no_time() -> None:
     spec = EnvironmentSpec(python=RUNNING, requirements=lines)
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         assert mismatches(spec) == []
-        took.append(time.perf_counter() - start)
-    # 11 ms where it was measured; the best of several, since other work shares the machine.
+        took.append(time.process_time() - start)
+    # 11 ms where it was measured; processor time, and the best of several, since other work shares the machine.
     assert min(took) < 0.06

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -164,7 +165,7 @@ class TestFailure:
         assert left(tmp_path) == []
 
     def test_an_index_that_does_not_answer_and_its_password(self, tmp_path: Path) -> None:
-        env = {
+        env: dict[str, Any] = {
             "UV_DEFAULT_INDEX": "http://user:hunter2@127.0.0.1:9/simple",
             "UV_HTTP_RETRIES": "0",
             "UV_CACHE_DIR": str(tmp_path / "uv"),

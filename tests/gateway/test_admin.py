@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+
+from conftest import Server
 
 pytestmark = pytest.mark.slow
 
@@ -29,56 +34,56 @@ VERSIONED = """
 ROW = {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}
 
 
-def source(answer, init="pass", predict="pass"):
+def source(answer: object, init: str = "pass", predict: str = "pass") -> str:
     return VERSIONED.format(answer=answer, init=init, predict=predict)
 
 
 class Admin:
     """A gateway with an admin API and a state folder of its own."""
 
-    def __init__(self, start_server, state, *models):
+    def __init__(self, start_server: Callable[..., Server], state: Path, *models: str | Path) -> None:
         self.server = start_server(*models, "--admin", "--state", str(state))
         self.url = self.server.url
 
-    def ask(self, method, path, body=None, **headers):
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
         headers = {"authorization": f"Bearer {TOKEN}", **headers}
         data = None if body is None else json.dumps(body)
         return requests.request(method, f"{self.url}/admin{path}", data=data, headers=headers, timeout=60)
 
-    def view(self, name):
+    def view(self, name: str) -> Any:
         return self.ask("GET", f"/deployments/{name}").json()
 
-    def put(self, name, **fields):
+    def put(self, name: str, **fields: Any) -> Any:
         answer = self.ask("PUT", f"/deployments/{name}", {"workers": {"env": "local"}, **fields})
         assert answer.status_code == 202, answer.text
         return answer.json()
 
-    def settled(self, name, seconds=60):
+    def settled(self, name: str, seconds: float = 60) -> Any:
         end = time.monotonic() + seconds
         while (view := self.view(name))["state"] == "starting":
             assert time.monotonic() < end, view
             time.sleep(0.02)
         return view
 
-    def value(self, name="probe"):
+    def value(self, name: str = "probe") -> Any:
         answer = self.server.post(f"/models/{name}/invocations", ROW)
         assert answer.status_code == 200, answer.text
         return answer.json()["predictions"][0]["v"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def token(environment):
+def token(environment: dict[str, str]) -> Iterator[None]:
     environment["LEGION_ADMIN_TOKEN"] = TOKEN
     yield
     del environment["LEGION_ADMIN_TOKEN"]
 
 
 @pytest.fixture(scope="module")
-def admin(start_server, tmp_path_factory):
+def admin(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Admin:
     return Admin(start_server, tmp_path_factory.mktemp("state"))
 
 
-def test_an_empty_gateway_is_ready_and_lists_nothing(admin):
+def test_an_empty_gateway_is_ready_and_lists_nothing(admin: Admin) -> None:
     assert requests.get(admin.url + "/ping", timeout=10).status_code == 200
     assert requests.get(admin.url + "/openapi.json", timeout=10).json()["openapi"] == "3.1.0"
     assert admin.ask("GET", "/deployments").json() == {"deployments": []}
@@ -95,14 +100,14 @@ def test_an_empty_gateway_is_ready_and_lists_nothing(admin):
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_who_may_not_is_told_so(admin, headers, status, method):
+def test_who_may_not_is_told_so(admin: Admin, headers: dict[str, str], status: int, method: str) -> None:
     answer = admin.ask(method, "/deployments/wine", {}, **headers)
     assert answer.status_code == status
     assert list(answer.json()) == ["error"]
     assert admin.ask("GET", "/deployments").json() == {"deployments": []}
 
 
-def test_a_declaration_with_faults_is_refused_with_all_of_them(admin):
+def test_a_declaration_with_faults_is_refused_with_all_of_them(admin: Admin) -> None:
     answer = admin.ask("PUT", "/deployments/wine", {"variants": [{"name": "a b", "model": "nope:/x"}], "wieghts": 1})
     assert answer.status_code == 400
     for path in ("variants[0].name", "variants[0].model", "wieghts"):
@@ -110,7 +115,7 @@ def test_a_declaration_with_faults_is_refused_with_all_of_them(admin):
     assert admin.ask("GET", "/deployments/wine").status_code == 404
 
 
-def test_a_deployment_lives(admin, gppi_folder):
+def test_a_deployment_lives(admin: Admin, gppi_folder: Callable[..., Path]) -> None:
     one, two = gppi_folder(source(1)), gppi_folder(source(2))
     view = admin.put("probe", model=str(one))
     assert view["name"] == "probe"
@@ -139,7 +144,7 @@ def test_a_deployment_lives(admin, gppi_folder):
     assert admin.server.workers() == []
 
 
-def test_a_version_that_fails_leaves_the_old_one(admin, gppi_folder):
+def test_a_version_that_fails_leaves_the_old_one(admin: Admin, gppi_folder: Callable[..., Path]) -> None:
     good = gppi_folder(source(1), name="good")
     golden = [{"request": ROW, "response": {"predictions": [{"v": 7.0}]}}]
     admin.put("probe", model=str(good), workers={"env": "local", "keep_warm": "0s"})
@@ -167,14 +172,14 @@ def test_a_version_that_fails_leaves_the_old_one(admin, gppi_folder):
     admin.ask("DELETE", "/deployments/probe")
 
 
-def test_variants_share_by_weight_and_a_caller_keeps_his(admin, gppi_folder):
+def test_variants_share_by_weight_and_a_caller_keeps_his(admin: Admin, gppi_folder: Callable[..., Path]) -> None:
     one, two = str(gppi_folder(source(1))), str(gppi_folder(source(2)))
     variants = [{"name": "a", "model": one, "weight": 80}, {"name": "b", "model": two, "weight": 20}]
     admin.put("split", variants=variants, sticky="header:X-User-Id")
     assert admin.settled("split")["state"] == "ready"
     values = [admin.value("split") for _ in range(300)]
     assert 25 < values.count(2) < 100
-    seen = {}
+    seen: dict[int, set[Any]] = {}
     for _ in range(3):
         for user in range(20):
             answer = admin.server.post("/models/split/invocations", ROW, headers={"x-user-id": f"user-{user}"})
@@ -195,7 +200,7 @@ def test_variants_share_by_weight_and_a_caller_keeps_his(admin, gppi_folder):
     assert admin.server.workers() == []
 
 
-def test_replicas_and_limits_change_in_place(admin, gppi_folder):
+def test_replicas_and_limits_change_in_place(admin: Admin, gppi_folder: Callable[..., Path]) -> None:
     folder = str(gppi_folder(source(1)))
     admin.put("probe", model=folder)
     admin.settled("probe")
@@ -210,7 +215,9 @@ def test_replicas_and_limits_change_in_place(admin, gppi_folder):
     admin.ask("DELETE", "/deployments/probe")
 
 
-def test_deployments_outlive_a_restart(start_server, tmp_path, gppi_folder):
+def test_deployments_outlive_a_restart(
+    start_server: Callable[..., Server], tmp_path: Path, gppi_folder: Callable[..., Path]
+) -> None:
     state = tmp_path / "state"
     admin = Admin(start_server, state)
     one, two = str(gppi_folder(source(1))), str(gppi_folder(source(2)))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from conftest import Server
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -39,7 +43,9 @@ OPERATIONS = {
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; on Debian: apt install chromium")
-def test_execute_succeeds_with_the_example_and_without_network(start_server, gppi_folder):
+def test_execute_succeeds_with_the_example_and_without_network(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
     server = start_server(gppi_folder(ENTRYPOINT), "--env", "local")
     elsewhere, answers = [], {}
     with playwright.sync_playwright() as driver:

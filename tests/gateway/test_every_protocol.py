@@ -33,20 +33,20 @@ def wine() -> Wine:
 
 
 @pytest.fixture(scope="module")
-def folders(wine, tmp_path_factory, gppi_folder) -> dict[str, Path]:
+def folders(wine: Wine, tmp_path_factory: pytest.TempPathFactory, gppi_folder: Callable[..., Path]) -> dict[str, Path]:
     """Every interface's folder by its name."""
     return {name: build(wine, tmp_path_factory.mktemp(name), gppi_folder) for name, build in MODELS.items()}
 
 
 @pytest.fixture(scope="module")
-def server(start_server, folders) -> Server:
+def server(start_server: Callable[..., Server], folders: dict[str, Path]) -> Server:
     """All of them in one server."""
     served = [f"{name}={folder}" for name, folder in folders.items()]
     return start_server(*served, "--env", "local", "--grpc-port", "0", "--max-body", "1")
 
 
 @pytest.fixture
-def ask(server, folders, tmp_path, environment) -> Ask:
+def ask(server: Server, folders: dict[str, Path], tmp_path: Path, environment: dict[str, str]) -> Ask:
     """Ask a model by a protocol."""
 
     def asked(model: str, protocol: str, columns: list[str], data: list[list[Any]]) -> Outcome:
@@ -61,7 +61,7 @@ every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 @every_model
 @every_protocol
-def test_the_same_numbers(ask, wine, model, protocol):
+def test_the_same_numbers(ask: Ask, wine: Wine, model: str, protocol: str) -> None:
     assert ask(model, protocol, COLUMNS, wine.data).numbers == pytest.approx(wine.answers, rel=1e-12)
     one = ask(model, protocol, COLUMNS[::-1], [wine.data[7][::-1]])
     assert one.numbers == pytest.approx(wine.answers[7:8], rel=1e-12)
@@ -103,7 +103,9 @@ def faults() -> list[Any]:
 
 
 @pytest.mark.parametrize(("model", "protocol", "fault"), faults())
-def test_the_same_refusals_in_each_protocol_s_own_shape(ask, wine, model, protocol, fault):
+def test_the_same_refusals_in_each_protocol_s_own_shape(
+    ask: Ask, wine: Wine, model: str, protocol: str, fault: Any
+) -> None:
     change, named = FAULTS[fault]
     refused = ask(model, protocol, *change((list(COLUMNS), wine.data[:3])))
     assert refused.numbers is None
@@ -132,7 +134,7 @@ every_request = pytest.mark.parametrize("protocol", [protocol for protocol in PR
 
 @every_model
 @every_request
-def test_more_rows_than_a_request_may_have(ask, wine, model, protocol):
+def test_more_rows_than_a_request_may_have(ask: Ask, wine: Wine, model: str, protocol: str) -> None:
     refused = ask(model, protocol, COLUMNS, wine.data * 1500)
     assert refused.status == ("RESOURCE_EXHAUSTED" if protocol == "infer-grpc" else 413)
     if protocol != "infer-grpc":
@@ -143,7 +145,7 @@ def test_more_rows_than_a_request_may_have(ask, wine, model, protocol):
 
 @every_model
 @every_request
-def test_no_rows_are_the_model_s_to_judge(ask, model, protocol):
+def test_no_rows_are_the_model_s_to_judge(ask: Ask, model: str, protocol: str) -> None:
     outcome = ask(model, protocol, COLUMNS, [])
     if model in OBJECTS or (model in ANSWER_ALL and protocol != "mlflow-records"):
         assert outcome.numbers == []
@@ -156,19 +158,21 @@ def test_no_rows_are_the_model_s_to_judge(ask, model, protocol):
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model in ANSWER_ALL])
 @every_protocol
-def test_what_is_not_a_number_is_the_model_s_to_judge(ask, wine, model, protocol):
+def test_what_is_not_a_number_is_the_model_s_to_judge(ask: Ask, wine: Wine, model: str, protocol: str) -> None:
     columns, data = _with(None)((COLUMNS, wine.data[:3]))
-    first, second, third = ask(model, protocol, columns, data).numbers
+    numbers = ask(model, protocol, columns, data).numbers
+    assert numbers is not None
+    first, second, third = numbers
     assert (first, third) == pytest.approx((wine.answers[0], wine.answers[2]), rel=1e-12)
     assert math.isnan(second)
 
 
 @every_model
-def test_a_file_without_rows_has_no_answers(ask, model):
+def test_a_file_without_rows_has_no_answers(ask: Ask, model: str) -> None:
     assert ask(model, "predict", COLUMNS, []).numbers == []
 
 
-def test_more_rows_than_one_request_may_have_are_predicted_from_a_file(ask, wine):
+def test_more_rows_than_one_request_may_have_are_predicted_from_a_file(ask: Ask, wine: Wine) -> None:
     assert ask("gppi2-matrix", "predict", COLUMNS, wine.data * 800).numbers == pytest.approx(
         wine.answers * 800, rel=1e-12
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 import requests
 
-from conftest import legion
+from conftest import Server, legion
 
 pytestmark = pytest.mark.slow
 
@@ -30,18 +32,18 @@ VERSION = """
 """
 
 
-def row(value):
+def row(value: float) -> dict[str, Any]:
     return {"dataframe_split": {"columns": ["a"], "data": [[value]]}}
 
 
-def golden(answer):
+def golden(answer: object) -> list[dict[str, Any]]:
     return [{"request": row(1.0), "response": {"predictions": [{"v": answer, "a": 1.0}]}}]
 
 
 class Registry:
     """A registry of its own in SQLite; versions answer with their own number."""
 
-    def __init__(self, folder: Path, environment, gppi_folder):
+    def __init__(self, folder: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]) -> None:
         self.environment = {**environment, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/registry.db"}
         self.folder = folder
         self._gppi_folder = gppi_folder
@@ -49,7 +51,16 @@ class Registry:
 
         self.client = MlflowClient(self.environment["MLFLOW_TRACKING_URI"])
 
-    def version(self, answer, *, init="pass", expected=None, requirements=None, alias=None, check=False):
+    def version(
+        self,
+        answer: object,
+        *,
+        init: str = "pass",
+        expected: object = None,
+        requirements: str | None = None,
+        alias: str | None = None,
+        check: bool = False,
+    ) -> str:
         """Register one more; its number."""
         folder = self._gppi_folder(VERSION.format(answer=answer, init=init), golden=golden(expected or answer))
         if requirements is not None:
@@ -57,30 +68,32 @@ class Registry:
         artifact = folder.with_suffix(".zip")
         self.run("pack", folder, "-o", artifact)
         options = ["--alias", alias] if alias else []
-        check = "--check" if check else "--no-check"
-        out = self.run("register", artifact, "--name", "probe", check, "--json", *options)
-        return json.loads(out)["version"]
+        checks = "--check" if check else "--no-check"
+        out = self.run("register", artifact, "--name", "probe", checks, "--json", *options)
+        return str(json.loads(out)["version"])
 
-    def run(self, *arguments):
+    def run(self, *arguments: str | Path) -> str:
         done = legion(*arguments, env=self.environment, cwd=self.folder)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def point(self, version):
+    def point(self, version: str) -> None:
         """What any MLflow client does."""
         self.client.set_registered_model_alias("probe", "champion", version)
 
-    def tags(self, version):
-        return self.client.get_model_version("probe", version).tags
+    def tags(self, version: str) -> dict[str, str]:
+        return dict(self.client.get_model_version("probe", version).tags)
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory, environment, gppi_folder):
+def registry(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], gppi_folder: Callable[..., Path]
+) -> Registry:
     return Registry(tmp_path_factory.mktemp("registry"), environment, gppi_folder)
 
 
 @pytest.fixture(scope="module")
-def following(registry, start_server, environment):
+def following(registry: Registry, start_server: Callable[..., Server], environment: dict[str, str]) -> Iterator[Server]:
     registry.version(1, alias="champion")
     environment["MLFLOW_TRACKING_URI"] = registry.environment["MLFLOW_TRACKING_URI"]
     yield start_server("models:/probe@champion", "--follow")
@@ -90,13 +103,13 @@ def following(registry, start_server, environment):
 class Callers:
     """Eight callers who never stop; every answer is kept with when it was asked for and when it came."""
 
-    def __init__(self, server):
+    def __init__(self, server: Server) -> None:
         self.server = server
-        self.answers = []
+        self.answers: list[tuple[float, int, bool, Any]] = []
         self.ended = threading.Event()
         self.threads = [threading.Thread(target=self._call, args=(n,), daemon=True) for n in range(8)]
 
-    def _call(self, number):
+    def _call(self, number: int) -> None:
         session = requests.Session()
         value = float(number)
         while not self.ended.is_set():
@@ -107,12 +120,12 @@ class Callers:
             got = body["predictions"][0]["a"] if answer.status_code == 200 else None
             self.answers.append((asked, answer.status_code, got == value, body))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         for thread in self.threads:
             thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.ended.set()
         for thread in self.threads:
             thread.join()
@@ -120,27 +133,27 @@ class Callers:
         assert [one for one in self.answers if one[1] != 200 or not one[2]] == []
 
 
-def answered(server):
+def answered(server: Server) -> Any:
     answer = server.post("/invocations", row(5.0))
     assert answer.status_code == 200, answer.text
     return answer.json()["predictions"][0]["v"]
 
 
-def becomes(server, value, seconds=60):
+def becomes(server: Server, value: object, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while answered(server) != value:
         assert time.monotonic() < end, server.log.read_text()
         time.sleep(0.01)
 
 
-def says(server, words, seconds=90):
+def says(server: Server, words: str, seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while words not in server.log.read_text():
         assert time.monotonic() < end, server.log.read_text()
         time.sleep(0.05)
 
 
-def test_a_moved_alias_is_followed_under_load(following, registry):
+def test_a_moved_alias_is_followed_under_load(following: Server, registry: Registry) -> None:
     assert answered(following) == 1
     first = following.workers()
     second = registry.version(2)
@@ -169,7 +182,9 @@ def test_a_moved_alias_is_followed_under_load(following, registry):
         ("corrupt download", "not what was registered"),
     ],
 )
-def test_a_broken_version_is_refused_and_the_old_one_answers(following, registry, kind, reason):
+def test_a_broken_version_is_refused_and_the_old_one_answers(
+    following: Server, registry: Registry, kind: str, reason: str
+) -> None:
     registry.point("1")
     becomes(following, 1)
     if kind == "failing init":
@@ -197,7 +212,7 @@ def test_a_broken_version_is_refused_and_the_old_one_answers(following, registry
     assert 'outcome="refused"' in requests.get(following.url + "/metrics", timeout=10).text
 
 
-def test_an_alias_that_is_gone_stops_nothing(following, registry):
+def test_an_alias_that_is_gone_stops_nothing(following: Server, registry: Registry) -> None:
     registry.point("1")
     becomes(following, 1)
     registry.client.delete_registered_model_alias("probe", "champion")
@@ -207,13 +222,13 @@ def test_an_alias_that_is_gone_stops_nothing(following, registry):
     becomes(following, 2)
 
 
-def test_what_cannot_move_cannot_be_followed(environment, registry):
+def test_what_cannot_move_cannot_be_followed(environment: dict[str, str], registry: Registry) -> None:
     done = legion("serve", "models:/probe/1", "--follow", env=registry.environment)
     assert done.returncode == 2
     assert "never moves" in done.stderr
 
 
-def test_an_alias_that_is_not_there_is_said(environment, registry):
+def test_an_alias_that_is_not_there_is_said(environment: dict[str, str], registry: Registry) -> None:
     done = legion("serve", "models:/probe@nobody", "--follow", "--port", "0", env=registry.environment)
     assert done.returncode == 3
     assert "nobody" in done.stderr.splitlines()[-1]

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,12 +56,12 @@ mlflow.models.set_model(Echo())
 
 
 @pytest.fixture(scope="module")
-def probe(start_server, gppi_folder) -> Server:
+def probe(start_server: Callable[..., Server], gppi_folder: Callable[..., Path]) -> Server:
     """A model of two numbers and a text, by HTTP and gRPC."""
     return start_server(gppi_folder(PROBE), "--env", "local", "--grpc-port", "0")
 
 
-def echo(folder: Path, **kinds) -> Path:
+def echo(folder: Path, **kinds: Any) -> Path:
     """A custom model that gives its input back, times the parameter `factor`."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
@@ -74,7 +76,7 @@ def echo(folder: Path, **kinds) -> Path:
 
 
 @pytest.fixture(scope="module")
-def columns(start_server, tmp_path_factory) -> Server:
+def columns(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """Columns x and y."""
     from mlflow.types import ColSpec, Schema
 
@@ -83,7 +85,7 @@ def columns(start_server, tmp_path_factory) -> Server:
 
 
 @pytest.fixture(scope="module")
-def tensor(start_server, tmp_path_factory) -> Server:
+def tensor(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """One tensor of shape (-1, 2)."""
     from mlflow.types import Schema, TensorSpec
 
@@ -91,7 +93,7 @@ def tensor(start_server, tmp_path_factory) -> Server:
     return start_server(echo(tmp_path_factory.mktemp("tensor"), inputs=schema), "--env", "local")
 
 
-def test_mlflow_s_scoring_server_client(columns):
+def test_mlflow_s_scoring_server_client(columns: Server) -> None:
     client = ScoringServerClient("127.0.0.1", columns.port)
     client.wait_server_ready(timeout=10)
     client.ping()
@@ -105,7 +107,7 @@ def test_mlflow_s_scoring_server_client(columns):
         client.invoke(rows[["x"]])
 
 
-def test_mlflow_s_scoring_server_client_with_arrays(tensor):
+def test_mlflow_s_scoring_server_client_with_arrays(tensor: Server) -> None:
     client = ScoringServerClient("127.0.0.1", tensor.port)
     rows = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert client.invoke(rows).get_predictions("ndarray").tolist() == rows.tolist()
@@ -140,18 +142,22 @@ def test_mlflow_s_scoring_server_client_with_arrays(tensor):
         ("x,y\n1.0,2.0\n", "text/csv; charset=utf-8", [{"x": 1.0, "y": 2.0}]),
     ],
 )
-def test_requests_as_mlflow_s_documentation_writes_them(columns, body, content_type, answer):
+def test_requests_as_mlflow_s_documentation_writes_them(
+    columns: Server, body: str, content_type: str, answer: list[dict[str, float]]
+) -> None:
     found = requests.post(f"{columns.url}/invocations", data=body, headers={"Content-Type": content_type}, timeout=60)
     assert (found.status_code, found.json()) == (200, {"predictions": answer})
 
 
 @pytest.mark.parametrize("form", ["instances", "inputs"])
-def test_tensors_as_mlflow_s_documentation_writes_them(tensor, form):
+def test_tensors_as_mlflow_s_documentation_writes_them(tensor: Server, form: str) -> None:
     found = tensor.post("/invocations", {form: [[1.0, 2.0]], "params": {"factor": 5}})
     assert (found.status_code, found.json()) == (200, {"predictions": [[5.0, 10.0]]})
 
 
-def test_mlflow_s_deployments_client(start_server, gppi_folder, tmp_path):
+def test_mlflow_s_deployments_client(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path], tmp_path: Path
+) -> None:
     state = tmp_path / "state"
     server = start_server(gppi_folder(PROBE), "--env", "local", "--admin", "--state", state)
     client = get_deploy_client(f"legion:{server.url}")
@@ -184,7 +190,7 @@ def grpc_address(server: Server) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_the_kserve_client(probe):
+def test_the_kserve_client(probe: Server) -> None:
     python = client_environment("kserve") / "python"
     command = [str(python), str(HERE / "foreign" / "kserve_calls.py"), probe.url, grpc_address(probe)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -202,7 +208,7 @@ def test_the_kserve_client(probe):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("binary", [False, True])
-def test_mlserver_infer(probe, tmp_path, binary):
+def test_mlserver_infer(probe: Server, tmp_path: Path, binary: bool) -> None:
     mlserver = client_environment("mlserver") / "mlserver"
     one = {
         "inputs": [

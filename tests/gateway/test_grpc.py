@@ -9,11 +9,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import requests
+
+from conftest import Server
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed: pip install 'legion-ml[grpc]'")
 tritonclient = pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed: tritonclient[grpc]")
@@ -59,31 +64,39 @@ NUMBERS = """
 """
 
 
-def address(server) -> str:
+def address(server: Server) -> str:
     """Where this server speaks gRPC, as it says itself."""
-    return re.search(r"over gRPC at (\S+)", server.log.read_text())[1]
+    found = re.search(r"over gRPC at (\S+)", server.log.read_text())
+    assert found is not None
+    return found[1]
 
 
 @pytest.fixture(scope="module")
-def server(start_server, gppi_folder):
+def server(start_server: Callable[..., Server], gppi_folder: Callable[..., Path]) -> Server:
     probe, numbers = gppi_folder(PROBE), gppi_folder(NUMBERS, name="numbers")
     options = ("--env", "local", "--max-body", "1", "--timeout", "3", "--queue", "8", "--grpc-port", "0")
     return start_server(probe, numbers, *options)
 
 
 @pytest.fixture(scope="module")
-def triton(server):
+def triton(server: Server) -> Iterator[Any]:
     with tritonclient.InferenceServerClient(address(server)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def stub(server):
+def stub(server: Server) -> Iterator[service_pb2_grpc.GRPCInferenceServiceStub]:
     with grpc.insecure_channel(address(server)) as channel:
         yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
 
-def columns(module=tritonclient, *, a=(1.5, 2.5), b=(1, 2), name=("x", "é")):
+def columns(
+    module: Any = tritonclient,
+    *,
+    a: Sequence[float] = (1.5, 2.5),
+    b: Sequence[int] = (1, 2),
+    name: Sequence[str] = ("x", "é"),
+) -> list[Any]:
     inputs = []
     for key, datatype, values in (
         ("name", "BYTES", np.array(name, dtype=object)),
@@ -96,11 +109,17 @@ def columns(module=tritonclient, *, a=(1.5, 2.5), b=(1, 2), name=("x", "é")):
     return inputs
 
 
-def one(b=1, module=tritonclient):
+def one(b: int = 1, module: Any = tritonclient) -> list[Any]:
     return columns(module, a=(1.0,), b=(b,), name=("x",))
 
 
-def block(datatype="FP64", field=None, values=(1, 2, 3, 4), shape=(1, 4), **fields):
+def block(
+    datatype: str = "FP64",
+    field: str | None = None,
+    values: Any = (1, 2, 3, 4),
+    shape: Sequence[int] = (1, 4),
+    **fields: Any,
+) -> Any:
     """A request of one tensor of all columns, with typed contents."""
     request = service_pb2.ModelInferRequest(model_name="numbers", **fields)
     tensor = request.inputs.add(name="x", datatype=datatype, shape=shape)
@@ -109,14 +128,14 @@ def block(datatype="FP64", field=None, values=(1, 2, 3, 4), shape=(1, 4), **fiel
     return request
 
 
-def refused(call, *args, **options):
+def refused(call: Callable[..., Any], *args: Any, **options: Any) -> tuple[str, str]:
     """The status and the sentence that this call ends with."""
     with pytest.raises(grpc.RpcError) as caught:
         call(*args, **{"timeout": 30, **options})
     return caught.value.code().name, caught.value.details()
 
 
-def test_the_messages_are_those_of_another_implementation():
+def test_the_messages_are_those_of_another_implementation() -> None:
     pool = service_pb2.DESCRIPTOR.pool
     for name in grpc_messages._MESSAGES:
         ours = grpc_messages.message(name).DESCRIPTOR
@@ -124,7 +143,7 @@ def test_the_messages_are_those_of_another_implementation():
         assert fields(ours) == fields(theirs), name
 
 
-def fields(descriptor):
+def fields(descriptor: Any) -> Any:
     return sorted(
         (
             field.number,
@@ -138,7 +157,7 @@ def fields(descriptor):
     )
 
 
-def test_health_metadata_and_index(triton):
+def test_health_metadata_and_index(triton: Any) -> None:
     assert triton.is_server_live()
     assert triton.is_server_ready()
     assert triton.is_model_ready("probe")
@@ -159,7 +178,7 @@ def test_health_metadata_and_index(triton):
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
-def test_triton_s_client(triton, compression):
+def test_triton_s_client(triton: Any, compression: str | None) -> None:
     answer = triton.infer("probe", columns(), request_id="r-1", compression_algorithm=compression)
     assert answer.get_response().id == "r-1"
     assert (answer.get_response().model_name, answer.get_response().model_version) == ("probe", "1.0.0-test")
@@ -167,7 +186,7 @@ def test_triton_s_client(triton, compression):
     assert [text.decode() for text in answer.as_numpy("twice")] == ["xx", "éé"]
 
 
-def test_only_what_is_asked_for_is_given(triton):
+def test_only_what_is_asked_for_is_given(triton: Any) -> None:
     wanted = [tritonclient.InferRequestedOutput("sum")]
     answer = triton.infer("probe", columns(), outputs=wanted, model_version="1.0.0-test")
     assert [output.name for output in answer.get_response().outputs] == ["sum"]
@@ -176,8 +195,8 @@ def test_only_what_is_asked_for_is_given(triton):
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
-def test_the_aio_client(server):
-    async def run():
+def test_the_aio_client(server: Server) -> None:
+    async def run() -> list[list[float]]:
         async with aio.InferenceServerClient(address(server)) as client:
             assert await client.is_server_ready()
             answers = []
@@ -201,14 +220,16 @@ def test_the_aio_client(server):
         ("UINT64", "uint64_contents"),
     ],
 )
-def test_typed_contents_are_read_and_answered_in_kind(stub, datatype, field):
+def test_typed_contents_are_read_and_answered_in_kind(
+    stub: service_pb2_grpc.GRPCInferenceServiceStub, datatype: str, field: str
+) -> None:
     answer = stub.ModelInfer(block(datatype, field, range(8), (2, 4), id="t"), timeout=30)
     assert not answer.raw_output_contents
     assert (answer.id, answer.outputs[0].name, list(answer.outputs[0].shape)) == ("t", "sum", [2])
     assert list(answer.outputs[0].contents.fp64_contents) == [6.0, 22.0]
 
 
-def test_texts_in_typed_contents(stub):
+def test_texts_in_typed_contents(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     request = service_pb2.ModelInferRequest(model_name="probe")
     request.inputs.add(name="name", datatype="BYTES", shape=[2]).contents.bytes_contents.extend([b"", "é".encode()])
     request.inputs.add(name="a", datatype="FP64", shape=[2]).contents.fp64_contents.extend([1, 2])
@@ -219,7 +240,7 @@ def test_texts_in_typed_contents(stub):
 
 
 @pytest.mark.parametrize("datatype", [np.float64, np.float32, np.float16, np.int8, np.uint32])
-def test_raw_contents_of_every_width(stub, datatype):
+def test_raw_contents_of_every_width(stub: service_pb2_grpc.GRPCInferenceServiceStub, datatype: Any) -> None:
     from tritonclient.utils import np_to_triton_dtype
 
     request = block(np_to_triton_dtype(datatype), shape=(3, 4))
@@ -229,22 +250,22 @@ def test_raw_contents_of_every_width(stub, datatype):
     assert not answer.outputs[0].HasField("contents")
 
 
-def test_not_a_number_comes_through(stub):
+def test_not_a_number_comes_through(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     answer = stub.ModelInfer(block(field="fp64_contents", values=(1, float("nan"), 2, 3)), timeout=30)
     assert np.isnan(list(answer.outputs[0].contents.fp64_contents)).all()
 
 
-def test_a_large_request_is_read_beside_the_loop(stub):
+def test_a_large_request_is_read_beside_the_loop(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     rows = np.arange(4 * 20_000, dtype=np.float64).reshape(-1, 4)
     typed = stub.ModelInfer(block(field="fp64_contents", values=rows.ravel(), shape=rows.shape), timeout=30)
     assert list(typed.outputs[0].contents.fp64_contents) == rows.sum(axis=1).tolist()
 
 
-def wanted(*names):
+def wanted(*names: str) -> list[Any]:
     return [service_pb2.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in names]
 
 
-def extra(request, field, values):
+def extra(request: Any, field: str, values: Any) -> Any:
     getattr(request, field).extend(values)
     return request
 
@@ -274,13 +295,15 @@ def extra(request, field, values):
         (extra(block(field="fp64_contents"), "outputs", wanted("é" * 60_000)), "no output"),
     ],
 )
-def test_what_does_not_fit_is_an_invalid_argument(stub, request_, said):
+def test_what_does_not_fit_is_an_invalid_argument(
+    stub: service_pb2_grpc.GRPCInferenceServiceStub, request_: Any, said: str
+) -> None:
     code, sentence = refused(stub.ModelInfer, request_)
     assert (code, said in sentence) == ("INVALID_ARGUMENT", True), sentence
     assert list(stub.ModelInfer(block(field="fp64_contents")).outputs[0].contents.fp64_contents) == [10.0]
 
 
-def test_what_is_not_served_is_not_found(stub):
+def test_what_is_not_served_is_not_found(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     for name, version in (("nobody", ""), ("numbers", "9"), ("no/body", ""), ("numbers", "../x"), ("", "")):
         asked = {"model_name": name, "model_version": version}
         assert refused(stub.ModelInfer, service_pb2.ModelInferRequest(**asked))[0] == "NOT_FOUND"
@@ -289,7 +312,7 @@ def test_what_is_not_served_is_not_found(stub):
     assert refused(stub.ModelStatistics, service_pb2.ModelStatisticsRequest())[0] == "UNIMPLEMENTED"
 
 
-def test_bytes_that_are_no_message(server):
+def test_bytes_that_are_no_message(server: Server) -> None:
     with grpc.insecure_channel(address(server)) as channel:
         for method in ("ModelInfer", "ServerLive", "RepositoryIndex"):
             call = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
@@ -297,7 +320,7 @@ def test_bytes_that_are_no_message(server):
                 assert refused(call, data)[0] == "INVALID_ARGUMENT"
 
 
-def test_messages_are_bounded_also_in_what_they_inflate_to(stub):
+def test_messages_are_bounded_also_in_what_they_inflate_to(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     rows = np.zeros((40_000, 4))
     request = extra(block(shape=rows.shape), "raw_input_contents", [rows.tobytes()])
     assert refused(stub.ModelInfer, request)[0] == "RESOURCE_EXHAUSTED"
@@ -306,8 +329,8 @@ def test_messages_are_bounded_also_in_what_they_inflate_to(stub):
     assert stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=30).live
 
 
-def test_a_model_that_raises_ends_or_hangs(stub):
-    def made(b):
+def test_a_model_that_raises_ends_or_hangs(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
+    def made(b: int) -> Any:
         request = service_pb2.ModelInferRequest(model_name="probe")
         request.inputs.add(name="a", datatype="FP64", shape=[1]).contents.fp64_contents.append(1)
         request.inputs.add(name="b", datatype="INT64", shape=[1]).contents.int64_contents.append(b)
@@ -324,12 +347,12 @@ def test_a_model_that_raises_ends_or_hangs(stub):
     assert said["server-timing"].startswith("queue;dur=")
 
 
-def test_a_full_queue_is_refused_and_a_caller_who_left_is_counted(server, triton):
-    def infer(_):
+def test_a_full_queue_is_refused_and_a_caller_who_left_is_counted(server: Server, triton: Any) -> None:
+    def infer(_: int) -> str:
         try:
             triton.infer("probe", one(-4), client_timeout=2.5)
         except tritonclient.InferenceServerException as error:
-            return error.status()
+            return str(error.status())
         return "OK"
 
     with ThreadPoolExecutor(30) as callers:
@@ -345,14 +368,16 @@ def test_a_full_queue_is_refused_and_a_caller_who_left_is_counted(server, triton
     assert 'status="429"' in text
 
 
-def test_the_request_s_id_comes_back(stub):
+def test_the_request_s_id_comes_back(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     _, call = stub.ModelInfer.with_call(
         block(field="fp64_contents"), metadata=(("x-request-id", "mine-7"), ("content-encoding", "br")), timeout=30
     )
     assert dict(call.trailing_metadata())["x-request-id"] == "mine-7"
 
 
-def test_what_was_taken_in_is_answered_before_the_end(start_server, gppi_folder):
+def test_what_was_taken_in_is_answered_before_the_end(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
     server = start_server(gppi_folder(PROBE), "--env", "local", "--grpc-port", "0")
     with tritonclient.InferenceServerClient(address(server)) as client:
         answers = []
@@ -365,10 +390,12 @@ def test_what_was_taken_in_is_answered_before_the_end(start_server, gppi_folder)
             client.infer("probe", one(1))
         caller.join()
     assert [answer.tolist() for answer in answers] == [[-3.0]]
-    assert server.stop() == 0
+    assert server.process.wait(40) == 0
 
 
-def test_an_address_that_is_taken(server, gppi_folder, environment):
+def test_an_address_that_is_taken(
+    server: Server, gppi_folder: Callable[..., Path], environment: dict[str, str]
+) -> None:
     port = address(server).rpartition(":")[2]
     ended = command(gppi_folder(PROBE), "--env", "local", "--port", "0", "--grpc-port", port, env=environment)
     assert ended.returncode == 3
@@ -376,7 +403,9 @@ def test_an_address_that_is_taken(server, gppi_folder, environment):
     assert "Traceback" not in ended.stderr
 
 
-def test_without_the_extra_one_sentence(gppi_folder, environment, tmp_path):
+def test_without_the_extra_one_sentence(
+    gppi_folder: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['grpc'] = None\n")
     ended = command(
         gppi_folder(PROBE), "--port", "0", "--grpc-port", "0", env={**environment, "PYTHONPATH": str(tmp_path)}
@@ -386,6 +415,6 @@ def test_without_the_extra_one_sentence(gppi_folder, environment, tmp_path):
     assert ended.stderr.count("\n") == 1
 
 
-def command(*args, env):
+def command(*args: str | Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "legion.cli.main", "serve", *map(str, args)]
     return subprocess.run(line, capture_output=True, text=True, env=env, timeout=60, check=False)

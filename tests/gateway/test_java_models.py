@@ -26,7 +26,17 @@ def wine(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
     """The example as an artifact."""
     folder = tmp_path_factory.mktemp("java")
     out = folder / "wine-java.zip"
-    args = ["--name", "wine", "--version", "1.0.0-1", "-o", out, "--golden", GOLDEN, "--jvm-option=-Xmx64m"]
+    args: list[str | Path] = [
+        "--name",
+        "wine",
+        "--version",
+        "1.0.0-1",
+        "-o",
+        out,
+        "--golden",
+        GOLDEN,
+        "--jvm-option=-Xmx64m",
+    ]
     done = legion("pack", wine_jar(folder), *args, env=environment)
     assert done.returncode == 0, done.stderr
     return out
@@ -38,7 +48,8 @@ def served(wine: Path, start_server: Callable[..., Server]) -> Server:
 
 
 def split() -> dict[str, Any]:
-    return json.loads(GOLDEN.read_text())[0]["dataframe_split"]
+    found: dict[str, Any] = json.loads(GOLDEN.read_text())[0]["dataframe_split"]
+    return found
 
 
 def test_an_artifact_is_made_of_a_jar(wine: Path, environment: dict[str, str]) -> None:
@@ -148,7 +159,8 @@ def test_it_is_registered_checked_and_served_from_the_registry(
     done = legion("predict", "models:/wine@champion", "-i", table, "-o", out, env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     header, *values = out.read_text().split()
-    assert (header, list(map(float, values))) == ("quality", pytest.approx(QUALITY))
+    assert header == "quality"
+    assert list(map(float, values)) == pytest.approx(QUALITY)
 
 
 DEADLY = """

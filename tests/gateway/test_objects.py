@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from conftest import Server
 from legion.gateway.openapi import json_schema
 
 PARTS = """
@@ -75,24 +78,26 @@ SCORE = {"score": 30.0, "of": {"name": "gamay", "share": 0.5}}
 
 
 @pytest.fixture(scope="module")
-def server(start_server: Any, gppi_folder: Any) -> Any:
+def server(start_server: Callable[..., Server], gppi_folder: Callable[..., Path]) -> Server:
     """All of them behind one gateway."""
     return start_server(*(f"{name}={gppi_folder(source, name=name)}" for name, source in MODELS.items()), "--env=local")
 
 
 @pytest.fixture(scope="module")
-def document(server: Any) -> dict[str, Any]:
+def document(server: Server) -> dict[str, Any]:
     """The gateway's OpenAPI document."""
-    return requests.get(f"{server.url}/openapi.json", timeout=20).json()
+    found: dict[str, Any] = requests.get(f"{server.url}/openapi.json", timeout=20).json()
+    return found
 
 
 def operation(document: dict[str, Any], name: str, path: str) -> dict[str, Any]:
-    return document["paths"][f"/models/{name}{path}"]["post"]
+    found: dict[str, Any] = document["paths"][f"/models/{name}{path}"]["post"]
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["objects", "first-objects"])
-def test_objects_over_both_protocols(server: Any, name: str) -> None:
+def test_objects_over_both_protocols(server: Server, name: str) -> None:
     answer = server.post(f"/models/{name}/api/model/invoke", [WINE, {**WINE, "default": 1}])
     assert (answer.status_code, answer.json()) == (200, [SCORE, {**SCORE, "score": 10.0}])
     answer = server.post(f"/models/{name}/invocations", {"dataframe_records": [WINE]})
@@ -101,7 +106,7 @@ def test_objects_over_both_protocols(server: Any, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["objects", "first-objects"])
-def test_a_refusal_names_row_and_field(server: Any, name: str) -> None:
+def test_a_refusal_names_row_and_field(server: Server, name: str) -> None:
     wrong = [WINE, {**WINE, "grapes": [{"name": "gamay", "share": 2}]}]
     answer = server.post(f"/models/{name}/api/model/invoke", wrong)
     refusal = answer.json()
@@ -115,7 +120,7 @@ def test_a_refusal_names_row_and_field(server: Any, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["first-matrix", "ordered"])
-def test_columns_in_any_order(server: Any, name: str) -> None:
+def test_columns_in_any_order(server: Server, name: str) -> None:
     path = f"/models/{name}/api/model/invoke"
     answer = server.post(path, {"columns": ["b", "a"], "data": [[1, 5], [2, 4]]})
     assert answer.json() == {"prediction": [[4.0], [2.0]], "columns": ["result"]}
@@ -128,7 +133,7 @@ def test_columns_in_any_order(server: Any, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "document"])
-def test_every_example_of_the_document_is_answered(server: Any, document: dict[str, Any], name: str) -> None:
+def test_every_example_of_the_document_is_answered(server: Server, document: dict[str, Any], name: str) -> None:
     for path in ("/invocations", "/api/model/invoke"):
         for kind, content in operation(document, name, path)["requestBody"]["content"].items():
             example = content["example"]
@@ -174,7 +179,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_the_model_s_own_document_is_its_info(server: Any) -> None:
+def test_the_model_s_own_document_is_its_info(server: Server) -> None:
     own = requests.get(f"{server.url}/models/document/api/model/info", timeout=20).json()
     assert own == {"openapi": "3.0.0", "info": {"title": "own"}, "paths": {"/x": {}}}
     typed = requests.get(f"{server.url}/models/objects/api/model/info", timeout=20).json()

@@ -6,10 +6,15 @@ import asyncio
 import gzip
 import json
 import struct
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import requests
+
+from conftest import Server
 
 tritonclient = pytest.importorskip(
     "tritonclient.http", reason="tritonclient is not installed: pip install tritonclient[http]"
@@ -49,18 +54,25 @@ NUMBERS = """
 
 
 @pytest.fixture(scope="module")
-def server(start_server, gppi_folder):
+def server(start_server: Callable[..., Server], gppi_folder: Callable[..., Path]) -> Server:
     probe, numbers = gppi_folder(PROBE), gppi_folder(NUMBERS, name="numbers")
     return start_server(probe, numbers, "--env", "local", "--max-body", "1")
 
 
 @pytest.fixture(scope="module")
-def triton(server):
+def triton(server: Server) -> Iterator[Any]:
     with tritonclient.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
         yield client
 
 
-def columns(module, *, binary, a=(1.5, 2.5), b=(1, 2), name=("x", "é")):
+def columns(
+    module: Any,
+    *,
+    binary: bool,
+    a: Sequence[float] = (1.5, 2.5),
+    b: Sequence[int] = (1, 2),
+    name: Sequence[str] = ("x", "é"),
+) -> list[Any]:
     inputs = []
     for key, datatype, values in (
         ("name", "BYTES", np.array(name, dtype=object)),
@@ -73,7 +85,7 @@ def columns(module, *, binary, a=(1.5, 2.5), b=(1, 2), name=("x", "é")):
     return inputs
 
 
-def test_health_and_metadata(server, triton):
+def test_health_and_metadata(server: Server, triton: Any) -> None:
     assert triton.is_server_live()
     assert triton.is_server_ready()
     assert triton.is_model_ready("probe")
@@ -101,7 +113,9 @@ def test_health_and_metadata(server, triton):
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False, None])
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
-def test_triton_s_client_in_every_form(triton, binary_in, binary_out, compression):
+def test_triton_s_client_in_every_form(
+    triton: Any, binary_in: bool, binary_out: bool | None, compression: str | None
+) -> None:
     wanted = None
     if binary_out is not None:
         wanted = [tritonclient.InferRequestedOutput(name, binary_data=binary_out) for name in ("twice", "sum")]
@@ -119,7 +133,7 @@ def test_triton_s_client_in_every_form(triton, binary_in, binary_out, compressio
     assert [text if isinstance(text, str) else text.decode() for text in answer.as_numpy("twice")] == ["xx", "éé"]
 
 
-def test_only_what_is_asked_for_is_given(triton):
+def test_only_what_is_asked_for_is_given(triton: Any) -> None:
     wanted = [tritonclient.InferRequestedOutput("sum")]
     answer = triton.infer("probe", columns(tritonclient, binary=True), outputs=wanted, model_version="1.0.0-test")
     assert [one["name"] for one in answer.get_response()["outputs"]] == ["sum"]
@@ -132,7 +146,7 @@ def test_only_what_is_asked_for_is_given(triton):
 
 
 @pytest.mark.parametrize("datatype", ["FP64", "FP32", "FP16", "INT64", "INT8", "UINT16"])
-def test_one_tensor_of_all_columns(triton, datatype):
+def test_one_tensor_of_all_columns(triton: Any, datatype: str) -> None:
     rows = np.arange(12).reshape(3, 4).astype(_dtype(datatype))
     for binary in (True, False):
         if datatype == "FP16" and not binary:
@@ -142,20 +156,20 @@ def test_one_tensor_of_all_columns(triton, datatype):
         assert triton.infer("numbers", [tensor]).as_numpy("sum").tolist() == [6.0, 22.0, 38.0]
 
 
-def _dtype(datatype):
+def _dtype(datatype: str) -> Any:
     from tritonclient.utils import triton_to_np_dtype
 
     return triton_to_np_dtype(datatype)
 
 
-def test_not_a_number_comes_through_in_binary(triton):
+def test_not_a_number_comes_through_in_binary(triton: Any) -> None:
     tensor = tritonclient.InferInput("x", [1, 4], "FP64")
     tensor.set_data_from_numpy(np.array([[1.0, np.nan, 2.0, 3.0]]))
     assert np.isnan(triton.infer("numbers", [tensor]).as_numpy("sum")).all()
 
 
-def test_the_aio_client(server):
-    async def run():
+def test_the_aio_client(server: Server) -> None:
+    async def run() -> list[list[float]]:
         async with aio.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
             assert await client.is_server_ready()
             answers = await asyncio.gather(
@@ -166,12 +180,12 @@ def test_the_aio_client(server):
     assert asyncio.run(run()) == [[n + 1.0, n + 2.0] for n in range(20)]
 
 
-def infer(server, body, path="/v2/models/numbers/infer", **headers):
+def infer(server: Server, body: Any, path: str = "/v2/models/numbers/infer", **headers: str) -> requests.Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return requests.post(server.url + path, data=data, headers=headers, timeout=30)
 
 
-def tensor(**fields):
+def tensor(**fields: Any) -> dict[str, Any]:
     return {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [1, 2, 3, 4], **fields}]}
 
 
@@ -203,7 +217,7 @@ def tensor(**fields):
         ({**tensor(), "outputs": [{"name": f"o{n}"} for n in range(10_000)]}, "no output"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_the_protocol_s_own_shape(server, body, said):
+def test_what_does_not_fit_is_refused_in_the_protocol_s_own_shape(server: Server, body: Any, said: str) -> None:
     answer = infer(server, body)
     assert answer.status_code == 400
     assert list(answer.json()) == ["error"]
@@ -211,14 +225,14 @@ def test_what_does_not_fit_is_refused_in_the_protocol_s_own_shape(server, body, 
     assert infer(server, tensor()).json()["outputs"][0]["data"] == [10.0]
 
 
-def test_nested_data_and_null_are_read(server):
+def test_nested_data_and_null_are_read(server: Server) -> None:
     assert infer(server, tensor(shape=[2, 4], data=[[1, 2, 3, 4], [5, 6, 7, 8]])).json()["outputs"] == [
         {"name": "sum", "shape": [2], "datatype": "FP64", "data": [10.0, 26.0]}
     ]
     assert infer(server, tensor(data=[1, 2, 3, None])).json()["outputs"][0]["data"] == [None]
 
 
-def test_other_faults_have_the_same_shape(server):
+def test_other_faults_have_the_same_shape(server: Server) -> None:
     for answer, status in (
         (infer(server, tensor(), "/v2/models/nobody/infer"), 404),
         (infer(server, tensor(), "/v2/models/numbers/versions/9/infer"), 404),
@@ -246,7 +260,7 @@ def test_other_faults_have_the_same_shape(server):
     assert "cannot take 1.0" in raised.json()["error"]
 
 
-def test_binary_data_by_hand(server):
+def test_binary_data_by_hand(server: Server) -> None:
     head = json.dumps(
         {
             "inputs": [
@@ -268,14 +282,14 @@ def test_binary_data_by_hand(server):
     assert zipped.content[length:] == answer.content[length:]
 
 
-def test_the_index_by_readiness(server):
-    def index(body):
+def test_the_index_by_readiness(server: Server) -> None:
+    def index(body: bytes | Iterator[bytes]) -> requests.Response:
         return requests.post(server.url + "/v2/repository/index", data=body, timeout=10)
 
     for body in (b"", b"{}", b'{"ready": true}', b'{"ready": null, "name": null}', b'{"ready": false}'):
         answer = index(body)
         assert (answer.status_code, {one["name"] for one in answer.json()}) == (200, {"numbers", "probe"})
-    for body, status in (
+    wrong: tuple[tuple[bytes | Iterator[bytes], int], ...] = (
         (b"[]", 400),
         (b'{"ready": 1}', 400),
         (b"[" * 60_000, 400),
@@ -283,7 +297,8 @@ def test_the_index_by_readiness(server):
         (b"\xff", 400),
         (b" " * 65_537, 413),
         (iter([b" " * 40_000] * 3), 413),
-    ):
-        answer = index(body)
+    )
+    for given, status in wrong:
+        answer = index(given)
         assert answer.status_code == status
         assert list(answer.json()) == ["error"]

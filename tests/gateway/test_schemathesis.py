@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,12 @@ def wine() -> Wine:
 
 
 @pytest.fixture(scope="module")
-def server(start_server, wine, tmp_path_factory, gppi_folder) -> Server:
+def server(
+    start_server: Callable[..., Server],
+    wine: Wine,
+    tmp_path_factory: pytest.TempPathFactory,
+    gppi_folder: Callable[..., Path],
+) -> Server:
     """Every kind of model in one server."""
     folders = {name: build(wine, tmp_path_factory.mktemp(name), gppi_folder) for name, build in MODELS.items()}
     return start_server(*(f"{name}={folder}" for name, folder in folders.items()), "--env", "local")
@@ -50,11 +55,14 @@ def server(start_server, wine, tmp_path_factory, gppi_folder) -> Server:
 @pytest.fixture
 def document(server: Server, model: str) -> dict[str, Any]:
     """One model's document."""
-    return requests.get(f"{server.url}/models/{model}/openapi.json", timeout=20).json()
+    found: dict[str, Any] = requests.get(f"{server.url}/models/{model}/openapi.json", timeout=20).json()
+    return found
 
 
 @every_model
-def test_what_the_document_says_is_what_is_answered(server: Server, tmp_path: Path, environment, model: str) -> None:
+def test_what_the_document_says_is_what_is_answered(
+    server: Server, tmp_path: Path, environment: dict[str, str], model: str
+) -> None:
     workers = sorted(server.workers())
     checks = (*CHECKS, "negative_data_rejection") if model in STRICT else CHECKS
     options = ["--seed=1", "--max-examples=5", "--generation-database=none", "--no-color", "--continue-on-failure"]

@@ -12,12 +12,16 @@ import sys
 import threading
 import zlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+
+from conftest import Server
 
 # Answers the sum of each row; some rows make it misbehave.
 PROBE = """
@@ -52,17 +56,17 @@ GOLDEN = [
 ]
 
 
-def rows(*data):
+def rows(*data: Sequence[Any]) -> dict[str, Any]:
     return {"dataframe_split": {"columns": ["a", "b"], "data": [list(row) for row in data]}}
 
 
 @pytest.fixture(scope="module")
-def server(start_server, gppi_folder):
+def server(start_server: Callable[..., Server], gppi_folder: Callable[..., Path]) -> Server:
     folder = gppi_folder(PROBE, golden=GOLDEN)
     return start_server(folder, "--env", "local", "--max-body", "1", "--queue", "64", "--timeout", "2")
 
 
-def test_answers_both_protocols(server):
+def test_answers_both_protocols(server: Server) -> None:
     answer = server.post("/invocations", rows((1, 2), (3, 4)))
     assert (answer.status_code, answer.json()) == (200, {"predictions": [{"sum": 3.0}, {"sum": 7.0}]})
     answer = server.post("/api/model/invoke", {"columns": ["b", "a"], "data": [[2, 1]]})
@@ -70,7 +74,7 @@ def test_answers_both_protocols(server):
     assert server.post("/models/probe/invocations", rows((1, 2))).json() == {"predictions": [{"sum": 3.0}]}
 
 
-def test_headers_of_an_answer(server):
+def test_headers_of_an_answer(server: Server) -> None:
     answer = server.post("/invocations", rows((1, 2)))
     assert answer.headers["Model-Name"] == "probe"
     assert answer.headers["Model-Version"] == "1.0.0-test"
@@ -96,7 +100,7 @@ def test_headers_of_an_answer(server):
         (b"\xff\xfe{}", ["not valid JSON"]),
     ],
 )
-def test_a_bad_body_is_refused_with_the_reason(server, body, words):
+def test_a_bad_body_is_refused_with_the_reason(server: Server, body: bytes, words: list[str]) -> None:
     answer = server.post("/invocations", body)
     assert answer.status_code == 400
     assert set(answer.json()) >= {"error_code", "message", "stack_trace"}
@@ -105,13 +109,13 @@ def test_a_bad_body_is_refused_with_the_reason(server, body, words):
     assert server.post("/invocations", rows((1, 2))).json() == {"predictions": [{"sum": 3.0}]}
 
 
-def test_legion_rest_says_what_does_not_fit(server):
+def test_legion_rest_says_what_does_not_fit(server: Server) -> None:
     answer = server.post("/api/model/invoke", {"columns": ["a", "b"], "data": [[1, 2], [1, None], [1, "x"]]})
     assert (answer.status_code, answer.json()["row"], answer.json()["column"]) == (422, 2, "b")
     assert server.post("/api/model/invoke", b"nonsense").status_code == 400
 
 
-def test_a_raising_model_fails_its_own_request_only(server):
+def test_a_raising_model_fails_its_own_request_only(server: Server) -> None:
     with ThreadPoolExecutor(16) as callers:
         bodies = [rows((i, -1 if i % 5 == 0 else 1)) for i in range(100)]
         answers = list(callers.map(lambda body: server.post("/invocations", body), bodies))
@@ -123,19 +127,19 @@ def test_a_raising_model_fails_its_own_request_only(server):
             assert answer.json() == {"predictions": [{"sum": i + 1.0}]}
 
 
-def test_no_path_of_this_machine_in_a_refusal(server):
+def test_no_path_of_this_machine_in_a_refusal(server: Server) -> None:
     answer = server.post("/invocations", rows((1, -1)))
     assert "Traceback" not in answer.text
     assert "/" not in answer.json()["stack_trace"]
 
 
-def test_exit_and_words_of_a_model_do_no_harm(server):
+def test_exit_and_words_of_a_model_do_no_harm(server: Server) -> None:
     assert server.post("/invocations", rows((1, -4))).status_code == 400
     assert server.post("/invocations", rows((1, -6))).json() == {"predictions": [{"sum": -5.0}]}
     assert server.post("/invocations", rows((1, -7))).json() == {"predictions": [{"sum": None}]}
 
 
-def test_a_body_over_the_limit(server):
+def test_a_body_over_the_limit(server: Server) -> None:
     big = json.dumps(rows(*[(1.5, 2.5)] * 120_000)).encode()
     assert server.post("/invocations", big).status_code == 413
     # Without a length in front: chunks.
@@ -149,14 +153,14 @@ def test_a_body_over_the_limit(server):
     assert server.post("/invocations", rows((1, 2))).status_code == 200
 
 
-def test_a_chunked_body_is_read(server):
+def test_a_chunked_body_is_read(server: Server) -> None:
     body = json.dumps(rows((1, 2))).encode()
     answer = requests.post(server.url + "/invocations", data=iter([body[:20], body[20:]]), timeout=30)
     assert answer.json() == {"predictions": [{"sum": 3.0}]}
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
-def test_a_compressed_body_is_read(server, compress):
+def test_a_compressed_body_is_read(server: Server, compress: Any) -> None:
     body = json.dumps(rows((1, 2))).encode()
     headers = {"content-encoding": "gzip" if compress is gzip.compress else "deflate"}
     assert server.post("/invocations", compress(body), headers=headers).json() == {"predictions": [{"sum": 3.0}]}
@@ -167,7 +171,7 @@ def test_a_compressed_body_is_read(server, compress):
     assert server.post("/invocations", body, headers={"content-encoding": "br"}).status_code == 415
 
 
-def test_a_bomb_is_refused_while_it_is_inflated(server):
+def test_a_bomb_is_refused_while_it_is_inflated(server: Server) -> None:
     bomb = gzip.compress(bytes(200 * 1024 * 1024))
     assert len(bomb) < 1024 * 1024
     memory = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
@@ -177,7 +181,7 @@ def test_a_bomb_is_refused_while_it_is_inflated(server):
     assert server.post("/invocations", rows((1, 2))).status_code == 200
 
 
-def test_content_types(server):
+def test_content_types(server: Server) -> None:
     assert server.post("/invocations", b"a,b\n1,2\n", headers={"content-type": "text/csv"}).json() == {
         "predictions": [{"sum": 3.0}]
     }
@@ -186,13 +190,13 @@ def test_content_types(server):
     assert server.post("/invocations", rows((1, 2)), headers=typed).status_code == 200
 
 
-def test_two_lengths_are_refused(server):
+def test_two_lengths_are_refused(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         sock.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
         assert b" 400 " in sock.recv(4096).split(b"\r\n")[0]
 
 
-def test_a_hanging_worker_is_replaced(server):
+def test_a_hanging_worker_is_replaced(server: Server) -> None:
     before = server.workers()
     answer = server.post("/invocations", rows((1, -3)))
     assert answer.status_code == 504
@@ -200,7 +204,9 @@ def test_a_hanging_worker_is_replaced(server):
     assert server.workers() != before
 
 
-def test_a_crashed_worker_is_started_again_and_only_the_culprit_fails(start_server, gppi_folder):
+def test_a_crashed_worker_is_started_again_and_only_the_culprit_fails(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
     server = start_server(gppi_folder(PROBE, golden=GOLDEN), "--env", "local")
     before = server.workers()
     with ThreadPoolExecutor(8) as callers:
@@ -214,7 +220,9 @@ def test_a_crashed_worker_is_started_again_and_only_the_culprit_fails(start_serv
     assert server.workers() != before
 
 
-def test_a_full_queue_says_when_to_come_back(start_server, gppi_folder):
+def test_a_full_queue_says_when_to_come_back(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
     server = start_server(gppi_folder(PROBE), "--env", "local", "--queue", "2", "--timeout", "30")
     with ThreadPoolExecutor(12) as callers:
         answers = list(callers.map(lambda _: server.post("/invocations", rows((1, -5))), range(12)))
@@ -224,7 +232,9 @@ def test_a_full_queue_says_when_to_come_back(start_server, gppi_folder):
     assert all(answer.status_code in (200, 429) for answer in answers)
 
 
-def test_callers_who_leave_while_waiting_are_never_executed(start_server, gppi_folder):
+def test_callers_who_leave_while_waiting_are_never_executed(
+    start_server: Callable[..., Server], gppi_folder: Callable[..., Path]
+) -> None:
     counting = PROBE.replace("out = []", 'out = []; print("executed", input_matrix.tolist(), file=sys.stderr)')
     server = start_server(gppi_folder(counting), "--env", "local", "--timeout", "30")
     busy = threading.Thread(target=server.post, args=("/invocations", rows((1, -5))))
@@ -240,7 +250,7 @@ def test_callers_who_leave_while_waiting_are_never_executed(start_server, gppi_f
     assert "77.0" not in server.log.read_text()
 
 
-def test_control_routes(server):
+def test_control_routes(server: Server) -> None:
     assert requests.get(server.url + "/ping", timeout=10).status_code == 200
     assert requests.get(server.url + "/health", timeout=10).status_code == 200
     assert requests.get(server.url + "/healthcheck", timeout=10).json() == {"status": True}
@@ -252,7 +262,7 @@ def test_control_routes(server):
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
 
 
-def test_the_document_is_typed_and_its_example_works(server):
+def test_the_document_is_typed_and_its_example_works(server: Server) -> None:
     document = requests.get(server.url + "/openapi.json", timeout=10).json()
     assert document["openapi"] == "3.1.0"
     content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]
@@ -266,7 +276,7 @@ def test_the_document_is_typed_and_its_example_works(server):
     assert "/invocations" in info["paths"]
 
 
-def test_the_docs_page_needs_no_other_host(server):
+def test_the_docs_page_needs_no_other_host(server: Server) -> None:
     page = requests.get(server.url + "/docs", timeout=10)
     assert "http://" not in page.text
     assert "https://" not in page.text
@@ -274,13 +284,13 @@ def test_the_docs_page_needs_no_other_host(server):
         assert requests.get(f"{server.url}/docs/assets/{asset}", timeout=10).status_code == 200
 
 
-def test_metrics_count_what_happened(server):
-    def read():
+def test_metrics_count_what_happened(server: Server) -> None:
+    def read() -> Counter[tuple[str, str | None]]:
         text = requests.get(server.url + "/metrics", timeout=10).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        counts = Counter()
+        counts: Counter[tuple[str, str | None]] = Counter()
         for sample in samples:
-            counts[sample.name, sample.labels.get("status")] += sample.value
+            counts[sample.name, sample.labels.get("status")] += int(sample.value)
         return counts
 
     before = read()
@@ -293,7 +303,7 @@ def test_metrics_count_what_happened(server):
     assert after["legion_workers", None] == 1
 
 
-def _raw(server, *parts, answers):
+def _raw(server: Server, *parts: bytes, answers: int) -> list[tuple[int, Any]]:
     """Send these bytes one read after another on one connection and read so many answers."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
         for part in parts:
@@ -306,12 +316,12 @@ def _raw(server, *parts, answers):
         return out
 
 
-def _request(value, path="/invocations", extra=""):
+def _request(value: float, path: str = "/invocations", extra: str = "") -> bytes:
     body = json.dumps(rows((value, 1))).encode()
     return f"POST {path} HTTP/1.1\r\nHost: x\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def test_pipelined_requests_are_answered_in_their_order(server):
+def test_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
     ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
     burst = _request(1) + _request(2) + ping + _request(3) + ping + ping + _request(4)
     a, b, pong, c, *_, d = _raw(server, burst, answers=7)
@@ -321,11 +331,24 @@ def test_pipelined_requests_are_answered_in_their_order(server):
     assert [answer["predictions"][0]["sum"] for _, answer in many] == [i + 1.0 for i in range(40)]
 
 
+def test_a_prediction_is_answered_whatever_comes_before_and_behind_it(server: Server) -> None:
+    upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    large = _request(2).replace(b'{"', b" " * 1_000_000 + b'{"', 1)
+    large = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(large.partition(b"\r\n\r\n")[2]), large)
+    burst = _request(1, extra=upgrade) + large + _request(3, extra=f"X: {'a' * 2000}\r\n") + b"no HTTP at all\r\n\r\n"
+    *answers, last = _raw(server, burst[:-1000], burst[-1000:], answers=4)
+    assert [answer["predictions"][0]["sum"] for _, answer in answers] == [2.0, 3.0, 4.0]
+    assert last == (
+        400,
+        {"error_code": "BAD_REQUEST", "message": "this is not a valid HTTP/1.1 request", "stack_trace": ""},
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_connections_that_are_reset_leave_nothing_behind(server):
+def test_connections_that_are_reset_leave_nothing_behind(server: Server) -> None:
     request = _request(5)
 
-    def reset(count):
+    def reset(count: int) -> int:
         for _ in range(count):
             with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
                 # Closed by a reset, not by an end of the stream.
@@ -333,19 +356,21 @@ def test_connections_that_are_reset_leave_nothing_behind(server):
                 sock.sendall(request)
                 sock.recv(65536)
         status = Path(f"/proc/{server.process.pid}/status").read_text()
-        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1])
+        found = re.search(r"RssAnon:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1])
 
     before = reset(500)
     assert reset(3000) - before < 5_000
 
 
-def test_a_request_in_many_small_pieces(server):
+def test_a_request_in_many_small_pieces(server: Server) -> None:
     request = _request(5)
     pieces = [request[i : i + 1] for i in range(len(request))]
     assert _raw(server, *pieces, answers=1) == [(200, {"predictions": [{"sum": 6.0}]})]
 
 
-def test_a_caller_who_waits_to_be_asked_for_the_body(server):
+def test_a_caller_who_waits_to_be_asked_for_the_body(server: Server) -> None:
     request = _request(5, extra="Expect: 100-continue\r\n")
     head, _, body = request.partition(b"\r\n\r\n")
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
@@ -359,14 +384,26 @@ def test_a_caller_who_waits_to_be_asked_for_the_body(server):
             received += part
 
 
-def test_a_caller_who_dawdles_with_the_body_is_let_go(server):
+def test_a_caller_who_dawdles_with_the_body_is_let_go(server: Server) -> None:
     head = _request(5).partition(b"{")[0]
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
         sock.sendall(head + b"{")
         assert b" 408 " in sock.recv(4096).split(b"\r\n")[0]
 
 
-def test_a_connection_closes_when_asked(server):
+def test_a_caller_who_leaves_in_the_middle_of_a_body_leaves_nothing_in_the_log(server: Server) -> None:
+    for path in ("/invocations", "/v2/repository/index", "/ping"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+            sock.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(b"no HTTP at all\r\n\r\n")
+        assert sock.recv(4096)
+    assert server.post("/invocations", rows((1, 2))).status_code == 200
+    assert "Traceback" not in server.log.read_text()
+    assert "uvicorn" not in server.log.read_text()
+
+
+def test_a_connection_closes_when_asked(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
         sock.sendall(_request(5, extra="Connection: close\r\n"))
         received = b""
@@ -376,14 +413,7 @@ def test_a_connection_closes_when_asked(server):
     assert received.endswith(b'{"predictions":[{"sum":6.0}]}')
 
 
-def test_predictions_go_the_short_way(server):
-    # uvicorn may change what fast_path.py overrides; then serving goes on by ASGI, slower, and this says so.
-    from legion.gateway.http import fast_path
-
-    assert fast_path.AVAILABLE
-
-
-def test_a_head_that_never_ends_is_cut_off(server):
+def test_a_head_that_never_ends_is_cut_off(server: Server) -> None:
     sent = 0
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
         sock.sendall(b"POST /invocations HTTP/1.1\r\nX-Long: ")

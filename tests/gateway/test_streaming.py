@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -41,52 +43,54 @@ mlflow.pyfunc.save_model(folder + "/agent", python_model=agent, pip_requirements
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, environment) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
     """Two models that stream, saved by plain MLflow."""
     folder = tmp_path_factory.mktemp("streamed")
-    command = [sys.executable, "-c", SAVE, HERE / "words.py", HERE / "agent.py", folder]
+    command: list[str | Path] = [sys.executable, "-c", SAVE, HERE / "words.py", HERE / "agent.py", folder]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
-def server(start_server, folder) -> Server:
+def server(start_server: Callable[..., Server], folder: Path) -> Server:
     """Both of them in one server."""
     return start_server(folder / "words", folder / "agent", "--env", "local")
 
 
 @pytest.fixture
-def words(start_server, folder) -> Callable[..., Server]:
+def words(start_server: Callable[..., Server], folder: Path) -> Callable[..., Server]:
     """A server of its own, for what ends it."""
     return lambda *options: start_server(f"words={folder / 'words'}", "--env", "local", *options)
 
 
-def ask(server: Server, model: str = "words", *, body: dict | None = None, **row) -> requests.Response:
+def ask(server: Server, model: str = "words", *, body: dict[str, Any] | None = None, **row: Any) -> requests.Response:
     """Ask for a stream, and read it later."""
     body = body or {"dataframe_records": [row]}
     return server.post(f"/models/{model}/invocations", {**body, "stream": True}, stream=True)
 
 
-def events(answer: requests.Response) -> Iterator[object]:
+def events(answer: requests.Response) -> Iterator[Any]:
     """What each event says, as it comes."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    for line in answer.iter_lines(chunk_size=None):
+    for line in answer.iter_lines(chunk_size=None):  # type: ignore[call-overload]
         if line:
             name, _, said = line.partition(b": ")
             assert name == b"data"
             yield "DONE" if said == b"[DONE]" else json.loads(said)
 
 
-def numbers(answer: requests.Response) -> list[object]:
+def numbers(answer: requests.Response) -> list[Any]:
     """The words' numbers; other events as they are."""
     return [event["word"] if isinstance(event, dict) and "word" in event else event for event in events(answer)]
 
 
-def test_it_is_what_mlflows_own_agent_server_answers(server, tmp_path, environment):
+def test_it_is_what_mlflows_own_agent_server_answers(
+    server: Server, tmp_path: Path, environment: dict[str, str]
+) -> None:
     port = free_port()
-    command = [sys.executable, HERE / "agent_server.py", str(port)]
+    command = [sys.executable, str(HERE / "agent_server.py"), str(port)]
     url = f"http://127.0.0.1:{port}"
     requested = [{"input": [{"role": "user", "content": text}]} for text in ("hello", "no!no", "ü")]
     # Its traces go to a store, and the local default is a file beside it.
@@ -124,21 +128,21 @@ def _named(event: str) -> object:
     return {"error": "no shouting" in said["error"]} if "error" in said else said
 
 
-def test_without_stream_an_agent_answers_as_ever(server):
+def test_without_stream_an_agent_answers_as_ever(server: Server) -> None:
     body = {"input": [{"role": "user", "content": "hello"}]}
     for asked in (body, {**body, "stream": False}):
         answer = server.post("/models/agent/invocations", asked)
         assert answer.json()["output"][0]["content"][0]["text"] == "HELLO"
 
 
-def test_a_piece_comes_when_it_is_made(server, tmp_path):
+def test_a_piece_comes_when_it_is_made(server: Server, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     with closing(ask(server, n=3, pause=600, mark=str(mark))) as answer:
         assert next(events(answer))["word"] == 0
         assert mark.read_bytes() == b"(."
 
 
-def test_predictions_and_other_streams_go_on_beside_it(server):
+def test_predictions_and_other_streams_go_on_beside_it(server: Server) -> None:
     with closing(ask(server, n=2, pause=600)) as answer:
         assert next(events(answer))["word"] == 0
         assert numbers(ask(server, n=3)) == [0, 1, 2, "DONE"]
@@ -146,7 +150,7 @@ def test_predictions_and_other_streams_go_on_beside_it(server):
         assert plain.json() == {"predictions": [5, 6]}
 
 
-def test_the_client_gives_the_pieces_one_after_another(server, tmp_path):
+def test_the_client_gives_the_pieces_one_after_another(server: Server, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     with Client(server.url) as client:
         conversation = {"input": [{"role": "user", "content": "hi"}]}
@@ -163,7 +167,7 @@ def test_the_client_gives_the_pieces_one_after_another(server, tmp_path):
             next(broken)
 
 
-def test_the_document_says_so(server):
+def test_the_document_says_so(server: Server) -> None:
     document = requests.get(server.url + "/openapi.json", timeout=20).json()
     operations = {model: document["paths"][f"/models/{model}/invocations"]["post"] for model in ("words", "agent")}
     for operation in operations.values():
@@ -178,7 +182,7 @@ def test_the_document_says_so(server):
     assert not validator.is_valid({"predictions": [answer]})
 
 
-def test_every_form_of_one_row_is_read(server):
+def test_every_form_of_one_row_is_read(server: Server) -> None:
     split = {"dataframe_split": {"columns": ["n"], "data": [[2]]}}
     for body in (split, {"dataframe_records": [{"n": 2}]}, {"instances": [{"n": 2}]}, {"inputs": {"n": [2]}}):
         assert numbers(ask(server, body=body)) == [0, 1, "DONE"]
@@ -188,7 +192,7 @@ def test_every_form_of_one_row_is_read(server):
     ("records", "words"),
     [([{"m": 1}], "missing inputs ['n']"), ([{"n": "x"}], "n"), ([{"n": 1}, {"n": 2}], "single input")],
 )
-def test_a_request_that_is_refused_gets_a_status_and_no_event(server, records, words):
+def test_a_request_that_is_refused_gets_a_status_and_no_event(server: Server, records: Any, words: str) -> None:
     answer = ask(server, body={"dataframe_records": records})
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/json"
@@ -197,7 +201,7 @@ def test_a_request_that_is_refused_gets_a_status_and_no_event(server, records, w
     assert "Traceback" not in answer.text
 
 
-def test_a_model_that_fails_on_the_way_says_so_in_the_last_event(server):
+def test_a_model_that_fails_on_the_way_says_so_in_the_last_event(server: Server) -> None:
     assert ask(server, n=2, fail=0).status_code == 400
     assert numbers(ask(server, n=5, fail=2)) == [
         0,
@@ -207,7 +211,7 @@ def test_a_model_that_fails_on_the_way_says_so_in_the_last_event(server):
     ]
 
 
-def test_a_caller_who_leaves_ends_the_generator(server, tmp_path):
+def test_a_caller_who_leaves_ends_the_generator(server: Server, tmp_path: Path) -> None:
     for before in (0, 0.5):
         mark = tmp_path / f"mark{before}"
         body = {"dataframe_records": [{"n": 10**9, "before": before, "pause": 0.01, "mark": str(mark)}], "stream": True}
@@ -216,16 +220,20 @@ def test_a_caller_who_leaves_ends_the_generator(server, tmp_path):
             wait_until(mark.is_file)
             if not before:
                 assert b"text/event-stream" in sock.recv(300)
-        wait_until(lambda mark=mark: mark.read_bytes().endswith(b"x"))
+        wait_until(partial(_closed, mark))
 
 
-def _request(body: dict) -> bytes:
+def _closed(mark: Path) -> bool:
+    return mark.read_bytes().endswith(b"x")
+
+
+def _request(body: dict[str, Any]) -> bytes:
     content = json.dumps(body).encode()
     head = f"POST /models/words/invocations HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n"
     return f"{head}content-type: application/json\r\n\r\n".encode() + content
 
 
-def test_a_caller_who_reads_slowly_holds_the_generator_up(server, tmp_path):
+def test_a_caller_who_reads_slowly_holds_the_generator_up(server: Server, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     body = {"dataframe_records": [{"n": 5_000, "size": 100_000, "mark": str(mark)}], "stream": True}
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
@@ -243,7 +251,7 @@ def test_a_caller_who_reads_slowly_holds_the_generator_up(server, tmp_path):
     assert mark.read_bytes().count(b".") == 5_000
 
 
-def test_many_at_once_each_get_their_own_and_no_more_than_are_allowed(words):
+def test_many_at_once_each_get_their_own_and_no_more_than_are_allowed(words: Callable[..., Server]) -> None:
     server = words()
     held = [ask(server, n=2, pause=600) for _ in range(STREAMS_AT_ONCE)]
     readers = [events(answer) for answer in held]
@@ -255,11 +263,13 @@ def test_many_at_once_each_get_their_own_and_no_more_than_are_allowed(words):
         answer.close()
 
 
-def test_a_worker_that_ends_is_told_in_the_last_event_and_before_the_first_tried_again(words, tmp_path):
+def test_a_worker_that_ends_is_told_in_the_last_event_and_before_the_first_tried_again(
+    words: Callable[..., Server], tmp_path: Path
+) -> None:
     server = words()
     (worker,) = server.workers()
     mark = tmp_path / "mark"
-    later: list[object] = []
+    later: list[Any] = []
     with closing(ask(server, n=2, pause=600)) as answer:
         reader = events(answer)
         assert next(reader)["word"] == 0
@@ -273,7 +283,7 @@ def test_a_worker_that_ends_is_told_in_the_last_event_and_before_the_first_tried
     assert mark.read_bytes() == b"((..x"
 
 
-def test_a_stream_that_says_nothing_past_the_deadline_is_ended(words, tmp_path):
+def test_a_stream_that_says_nothing_past_the_deadline_is_ended(words: Callable[..., Server], tmp_path: Path) -> None:
     server = words("--timeout", "1")
     (worker,) = server.workers()
     answer = ask(server, n=1, before=600)
@@ -299,7 +309,7 @@ def test_a_stream_that_says_nothing_past_the_deadline_is_ended(words, tmp_path):
     assert numbers(ask(server, n=2)) == [0, 1, "DONE"]
 
 
-def test_sigterm_lets_a_stream_come_to_its_end(words):
+def test_sigterm_lets_a_stream_come_to_its_end(words: Callable[..., Server]) -> None:
     server = words()
     answer = ask(server, n=8, pause=0.25)
     reader = events(answer)

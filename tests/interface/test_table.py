@@ -24,6 +24,7 @@ def test_nobody_s_numbers_are_narrowed_to_another_s() -> None:
     rows = Table(NAMES, 1, rows=[(0.1, None)])
     for order in ([narrow, wide, rows], [rows, narrow, wide], [narrow, rows, wide]):
         merged = concatenate(order).block
+        assert merged is not None
         at = order.index(wide)
         assert merged[at].tolist() == [0.1, 1e300]
         assert merged[order.index(rows)][0] == 0.1

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,10 @@ import pytest
 from conftest import legion, wait_until
 from legion.disk.prune import entries
 from legion.disk.sizes import size_of
+from probe_models import SUM
 
 pytestmark = pytest.mark.slow
 
-SOURCE = """
-    def init():
-        return "matrix"
-
-    def predict_on_matrix(input_matrix, provided_columns_names=None):
-        return [[sum(row)] for row in input_matrix.tolist()]
-"""
 # Without the time that a gateway is given to take over what was delivered.
 PROVISIONER = """
 import sys
@@ -35,7 +30,7 @@ _VERSION = 300_000
 
 
 class Provisioner:
-    def __init__(self, cache: Path, environment, handover: float, log: Path):
+    def __init__(self, cache: Path, environment: dict[str, str], handover: float, log: Path) -> None:
         self.cache = cache
         with log.open("w") as out:
             self.process = subprocess.Popen(
@@ -47,26 +42,26 @@ class Provisioner:
                 start_new_session=True,
             )
 
-    def bring(self, number, artifact):
+    def bring(self, number: int, artifact: Path) -> Path:
         order = {"type": "order", "id": number, "model": str(artifact), "env": "local"}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        while (event := json.loads(self.process.stdout.readline()))["type"] == "progress":
+        while (event := json.loads(self.process.stdout.readline()))["type"] in ("bringing", "progress"):
             pass
         assert event["type"] == "delivery", event
         return Path(event["plan"]["folder"])
 
-    def stop(self):
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
+    def stop(self) -> None:
+        self.process.communicate(timeout=10)
 
 
 @pytest.fixture
-def started(tmp_path, environment):
-    made = []
+def started(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Provisioner]]:
+    made: list[Provisioner] = []
 
-    def start(size, handover=0.0):
+    def start(size: str, handover: float = 0.0) -> Provisioner:
         log = tmp_path / "log.txt"
         made.append(Provisioner(tmp_path / "cache", {**environment, "LEGION_CACHE_SIZE": size}, handover, log))
         return made[-1]
@@ -77,11 +72,11 @@ def started(tmp_path, environment):
 
 
 @pytest.fixture
-def artifact(tmp_path, environment, gppi_folder):
-    source = gppi_folder(SOURCE)
+def artifact(tmp_path: Path, environment: dict[str, str], gppi_folder: Callable[..., Path]) -> Callable[[], Path]:
+    source = gppi_folder(SUM)
     out = tmp_path / "model.zip"
 
-    def make():
+    def make() -> Path:
         (source / "weights.bin").write_bytes(os.urandom(_VERSION))
         done = legion("pack", source, "-o", out, env=environment)
         assert done.returncode == 0, done.stderr
@@ -90,7 +85,9 @@ def artifact(tmp_path, environment, gppi_folder):
     return make
 
 
-def test_fifty_versions_take_no_more_than_the_bound(started, artifact, tmp_path):
+def test_fifty_versions_take_no_more_than_the_bound(
+    started: Callable[..., Provisioner], artifact: Callable[[], Path], tmp_path: Path
+) -> None:
     provisioner = started("1MB")
     taken = []
     for number in range(50):
@@ -102,7 +99,9 @@ def test_fifty_versions_take_no_more_than_the_bound(started, artifact, tmp_path)
     assert size_of(tmp_path / "cache") > 2 * _VERSION
 
 
-def test_what_was_just_delivered_is_held_for_whoever_asked(started, artifact, tmp_path):
+def test_what_was_just_delivered_is_held_for_whoever_asked(
+    started: Callable[..., Provisioner], artifact: Callable[[], Path], tmp_path: Path
+) -> None:
     provisioner = started("0", handover=2.0)
     folder = provisioner.bring(1, artifact())
     assert [entry.in_use for entry in entries(tmp_path / "cache", probe=True)] == [True]
@@ -112,7 +111,9 @@ def test_what_was_just_delivered_is_held_for_whoever_asked(started, artifact, tm
     wait_until(lambda: not folder.exists())
 
 
-def test_a_size_that_cannot_be_read_fails_no_delivery(started, artifact, tmp_path):
+def test_a_size_that_cannot_be_read_fails_no_delivery(
+    started: Callable[..., Provisioner], artifact: Callable[[], Path], tmp_path: Path
+) -> None:
     provisioner = started("plenty")
     assert provisioner.bring(1, artifact()).is_dir()
     assert "LEGION_CACHE_SIZE: 'plenty' is no size" in (tmp_path / "log.txt").read_text()

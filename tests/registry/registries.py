@@ -30,8 +30,8 @@ def address(request: pytest.FixtureRequest, folder: Path) -> str:
         return f"sqlite:///{folder}/mlflow.db"
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres")()
-        return database.replace("postgresql://", "postgresql+psycopg2://")
-    return request.getfixturevalue("mlflow_server")().url
+        return str(database).replace("postgresql://", "postgresql+psycopg2://")
+    return str(request.getfixturevalue("mlflow_server")().url)
 
 
 @pytest.fixture

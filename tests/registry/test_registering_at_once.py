@@ -6,6 +6,8 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,8 @@ def new_registry(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
         return f"sqlite:///{tmp_path}/mlflow.db"
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres")()
-        return database.replace("postgresql://", "postgresql+psycopg2://")
-    return request.getfixturevalue("mlflow_server")().url
+        return str(database).replace("postgresql://", "postgresql+psycopg2://")
+    return str(request.getfixturevalue("mlflow_server")().url)
 
 
 def at_once(uri: str, name: str, paths: list[Path], folder: Path, *, own_locks: bool = False) -> list[list[Any]]:
@@ -122,7 +124,7 @@ def test_machines_that_share_no_lock_end_with_one_version(
 
 
 def test_a_lock_lets_one_in_and_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contention.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     inside = []
     with contention.alone("a", "b"):
         inside.append(1)
@@ -135,7 +137,7 @@ def test_a_lock_lets_one_in_and_is_gone_afterwards(tmp_path: Path, monkeypatch: 
 
 
 def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contention.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     with contention.alone("a"):
         pass
     (folder,) = tmp_path.iterdir()
@@ -145,7 +147,7 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path: Path, monkey
 
 
 def test_a_busy_database_is_tried_again_and_any_other_fault_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contention.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     calls = []
 
     def busy() -> str:

@@ -128,8 +128,8 @@ def test_what_plain_mlflow_registered_resolves_and_pulls(registry: str, name: st
     border.connect(registry)
     mlflow.set_experiment("plain")
 
-    class Twice(mlflow.pyfunc.PythonModel):
-        def predict(self, context, model_input, params=None):
+    class Twice(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             return model_input * 2
 
     signature = infer_signature([[1.0]], [[2.0]])

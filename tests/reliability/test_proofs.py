@@ -11,9 +11,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "reliability"))
 
+import budget
 import kills
+import leaving
+import lies
 import outages
 import page
+import provisioning
+import silence
 import swaps
 from demands import Failed, Section
 from scale import QUICK, Scale
@@ -34,8 +39,20 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Registrations and broken versions have tests of their own: tests/registry/test_registering_at_once.py,
-# tests/gateway/test_follow.py.
-@pytest.mark.parametrize("prove", [swaps.prove, outages.prove_short, kills.prove], ids=["swaps", "outages", "kills"])
+# tests/gateway/test_follow.py. Goodput depends on what else the machine does, and is left to `make reliability`.
+PROOFS = {
+    "swaps": swaps.prove,
+    "outages": outages.prove_short,
+    "kills": kills.prove,
+    "leaving": leaving.prove,
+    "silence": silence.prove,
+    "memory": budget.prove,
+    "lies": lies.prove,
+    "provisioner": provisioning.prove,
+}
+
+
+@pytest.mark.parametrize("prove", PROOFS.values(), ids=PROOFS)
 def test_every_demand_is_met(prove: Callable[[Scale], Section]) -> None:
     try:
         section = prove(QUICK)

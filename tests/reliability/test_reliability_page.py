@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def section(*demands: Demand) -> Section:
     return Section("Moves", demands, (Table(("", "figure"), (("a|b", "1 s"),)),), ("How it was done.",))
 
 
-def test_a_proof_is_met_when_all_its_demands_are_and_there_are_any():
+def test_a_proof_is_met_when_all_its_demands_are_and_there_are_any() -> None:
     assert section(MET).met
     assert not section(MET, MISSED).met
     assert not section().met
@@ -37,7 +38,7 @@ def test_a_proof_is_met_when_all_its_demands_are_and_there_are_any():
     assert not at_most("time", 2.01, 2.0, "s").met
 
 
-def test_the_page_says_what_was_missed():
+def test_the_page_says_what_was_missed() -> None:
     text = page.markdown([section(MET, MISSED)], {"CPU": "One"}, datetime.date(2026, 1, 2))
     assert "1 of 2 demands are met; missed: Moves: stale answers." in text
     assert "| failed requests | 0 | 0 | met |" in text
@@ -66,12 +67,14 @@ MOVES = [Move(1, "before", 0.0, 0.0, 10.0), Move(2, "new", 10.0, 12.0, 20.0), Mo
         (20.6, 20.7, 2, True),
     ],
 )
-def test_an_answer_is_stale_when_another_version_was_shown_serving(sent, came, version, wrong):
+def test_an_answer_is_stale_when_another_version_was_shown_serving(
+    sent: float, came: float, version: int, wrong: bool
+) -> None:
     call = Call(sent, came, 200, 1, True, version)
     assert stale([call], MOVES) == ([call] if wrong else [])
 
 
-def test_the_first_answer_counts_from_the_alias_move():
+def test_the_first_answer_counts_from_the_alias_move() -> None:
     calls = [Call(9.0, 11.5, 200, 1, True, 2), Call(11.0, 11.2, 200, 2, True, 1), Call(21.0, 21.5, 200, 3, True, 1)]
     assert first_answers(calls, MOVES[1:]) == [1.5, 1.5]
     assert first_answers(calls[:2], MOVES[1:])[1] == float("inf")
@@ -83,7 +86,7 @@ class _Liar(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     asked = 0
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         (row,) = json.loads(self.rfile.read(int(self.headers["content-length"])))["dataframe_split"]["data"]
         type(self).asked += 1
         turn = self.asked
@@ -97,7 +100,7 @@ class _Liar(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass
 
 
@@ -111,7 +114,7 @@ def liar() -> Iterator[int]:
         thread.join()
 
 
-def test_callers_see_every_kind_of_wrong_answer(liar, tmp_path):
+def test_callers_see_every_kind_of_wrong_answer(liar: int, tmp_path: Path) -> None:
     with callers.started(liar, tmp_path / "calls", count=2, pause=0.001) as load:
         while _Liar.asked < 200:
             pass
@@ -125,7 +128,37 @@ def test_callers_see_every_kind_of_wrong_answer(liar, tmp_path):
     assert all(call.came >= call.sent for call in calls)
 
 
-def test_a_missed_demand_ends_the_program_with_1(tmp_path):
+@pytest.mark.parametrize(("keep", "connections"), [(True, 2), (False, 20)])
+def test_callers_keep_their_connections_or_open_new_ones(tmp_path: Path, keep: bool, connections: int) -> None:
+    opened = []
+
+    class Counted(_Liar):
+        def setup(self) -> None:
+            opened.append(self)
+            super().setup()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            if self.headers["connection"] == "close":
+                self.send_header("connection", "close")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counted) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with callers.started(server.server_port, tmp_path / "calls", count=2, pause=0.001, keep=keep) as load:
+            while keep is False and len(opened) < connections:
+                pass
+        server.shutdown()
+        thread.join()
+    assert all(call.status == 200 for call in load.calls)
+    assert len(opened) == (connections if keep else len(load.calls))
+
+
+def test_a_missed_demand_ends_the_program_with_1(tmp_path: Path) -> None:
     source = f"""
 import sys
 sys.argv = ["run.py", "--only", "swaps", "--quick"]

@@ -4,6 +4,8 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,17 +15,17 @@ from pyarrow import parquet
 
 from legion import wire
 from legion.errors import RefusedError, UsageError
-from legion.scoring.chunk import Limits
+from legion.scoring.chunk import Chunk, Limits
 from legion.scoring.columns import columns_body, split_body
 from legion.scoring.read_arrow import read_arrow, read_parquet
 
 
-def columns(**arrays) -> dict:
+def columns(**arrays: Any) -> dict[str, tuple[str, Any]]:
     message = msgspec.msgpack.decode(columns_body(pa.record_batch(arrays)))
     return {name: (kind, data) for name, kind, data in message["columns"]}
 
 
-def body_rows(chunk) -> list:
+def body_rows(chunk: Chunk) -> list[tuple[Any, ...]]:
     message = msgspec.msgpack.decode(chunk.call.body)
     values = [np.frombuffer(d, k).tolist() if k != "list" else d for _, k, d in message["columns"]]
     assert message["rows"] == chunk.rows
@@ -46,7 +48,7 @@ def as_bytes(form: str, table: pa.Table = TABLE) -> bytes:
 
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
 @pytest.mark.parametrize("limits", [{}, {"size": 500}, {"rows": 7}])
-def test_rows_come_in_order_whatever_the_chunks(form, limits):
+def test_rows_come_in_order_whatever_the_chunks(form: str, limits: dict[str, int]) -> None:
     read = read_parquet if form == "parquet" else read_arrow
     found = list(read(io.BufferedReader(io.BytesIO(as_bytes(form))), Limits(**limits), "in"))
     assert [row for chunk in found for row in body_rows(chunk)] == ROWS
@@ -56,7 +58,7 @@ def test_rows_come_in_order_whatever_the_chunks(form, limits):
 
 
 @pytest.mark.parametrize("form", ["file", "stream"])
-def test_arrow_comes_through_a_pipe(form):
+def test_arrow_comes_through_a_pipe(form: str) -> None:
     read_end, write_end = os.pipe()
     writer = subprocess.Popen(
         [
@@ -69,6 +71,7 @@ def test_arrow_comes_through_a_pipe(form):
         stdout=write_end,
     )
     os.close(write_end)
+    assert writer.stdin is not None
     writer.stdin.write(as_bytes(form))
     writer.stdin.close()
     with open(read_end, "rb") as stream:
@@ -77,7 +80,7 @@ def test_arrow_comes_through_a_pipe(form):
     assert [row for chunk in found for row in body_rows(chunk)] == ROWS
 
 
-def test_parquet_refuses_a_pipe_with_a_remedy():
+def test_parquet_refuses_a_pipe_with_a_remedy() -> None:
     read_end, write_end = os.pipe()
     os.close(write_end)
     with open(read_end, "rb") as stream, pytest.raises(UsageError, match="give the file's path"):
@@ -86,7 +89,7 @@ def test_parquet_refuses_a_pipe_with_a_remedy():
 
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
 @pytest.mark.parametrize("keep", [0, 3, 100, 2000])
-def test_broken_files_are_refused(form, keep):
+def test_broken_files_are_refused(form: str, keep: int) -> None:
     read = read_parquet if form == "parquet" else read_arrow
     data = as_bytes(form)[:keep]
     with pytest.raises(RefusedError, match="in is not whole"):
@@ -104,18 +107,18 @@ def test_broken_files_are_refused(form, keep):
         (np.array([True, False]), "|b1"),
     ],
 )
-def test_numbers_are_raw_bytes(array, kind):
+def test_numbers_are_raw_bytes(array: Any, kind: str) -> None:
     assert columns(c=pa.array(array))["c"] == (kind, array.tobytes())
 
 
-def test_a_slice_sends_its_own_values_only():
+def test_a_slice_sends_its_own_values_only() -> None:
     batch = pa.record_batch({"c": pa.array([1.0, 2.0, 3.0]), "b": pa.array([True, False, True])}).slice(1, 1)
     message = msgspec.msgpack.decode(columns_body(batch))
     assert message["rows"] == 1
     assert [np.frombuffer(d, k).tolist() for _, k, d in message["columns"]] == [[2.0], [False]]
 
 
-def test_gaps_in_floats_are_nan_and_in_the_rest_none():
+def test_gaps_in_floats_are_nan_and_in_the_rest_none() -> None:
     found = columns(f=pa.array([1.0, None]), i=pa.array([1, None]), b=pa.array([True, None]), s=["x", None])
     assert np.isnan(np.frombuffer(found["f"][1], found["f"][0])[1])
     assert [found[name] for name in "ibs"] == [
@@ -125,7 +128,7 @@ def test_gaps_in_floats_are_nan_and_in_the_rest_none():
     ]
 
 
-def test_times_are_iso_texts():
+def test_times_are_iso_texts() -> None:
     moment = datetime.datetime(2024, 2, 29, 12, 30, 15, 250000)
     found = columns(
         s=pa.array([moment.replace(microsecond=0), None], pa.timestamp("s")),
@@ -141,7 +144,7 @@ def test_times_are_iso_texts():
     assert found["fine"] == ("list", ["1970-01-01T00:00:00.000000001", None])
 
 
-def test_categories_decimals_bytes_and_lists_arrive_as_json_would_bring_them():
+def test_categories_decimals_bytes_and_lists_arrive_as_json_would_bring_them() -> None:
     found = columns(
         c=pa.array(["x", "y", "x"]).dictionary_encode(),
         d=pa.array([decimal.Decimal("1.50"), None, decimal.Decimal("2")]),
@@ -154,24 +157,24 @@ def test_categories_decimals_bytes_and_lists_arrive_as_json_would_bring_them():
     assert found["lists"] == ("list", [[1.0, 2.0], None, []])
 
 
-def test_models_that_read_requests_whole_get_json():
+def test_models_that_read_requests_whole_get_json() -> None:
     moment = datetime.datetime(2024, 2, 29, 12, 30)
     batch = pa.record_batch({"f": [1.5, None], "b": [True, False], "t": pa.array([moment, None], pa.timestamp("ns"))})
     rows = [[1.5, True, "2024-02-29T12:30:00.000000"], [None, False, None]]
     assert msgspec.json.decode(split_body(batch)) == {"dataframe_split": {"columns": ["f", "b", "t"], "data": rows}}
 
 
-def test_a_type_that_no_model_takes_is_named():
+def test_a_type_that_no_model_takes_is_named() -> None:
     with pytest.raises(RefusedError, match="column 'c' is of Arrow type duration"):
         columns(c=pa.array([datetime.timedelta(1)]))
 
 
-def test_pandas_is_not_imported(tmp_path):
+def test_pandas_is_not_imported(tmp_path: Path) -> None:
     parquet.write_table(TABLE.append_column("b", pa.array([True] * 1000)), tmp_path / "in.parquet")
     code = """
 import io, sys
 from legion.scoring import formats
-from legion.scoring.chunk import Limits
+from legion.scoring.chunk import Chunk, Limits
 from legion.scoring.predictions import read_predictions
 list(formats.reader("parquet")(open(sys.argv[1], "rb"), Limits(), "in"))
 writer = formats.writer("parquet", io.BytesIO(), pipe=False)

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,7 +12,7 @@ from legion.scoring import formats
 from legion.scoring.predictions import Predictions, read_predictions
 
 
-def written(form: str, *batches: list, pipe: bool = False) -> bytes:
+def written(form: str, *batches: list[Any], pipe: bool = False) -> bytes:
     stream = io.BytesIO()
     writer = formats.writer(form, stream, pipe=pipe)
     for rows in batches:
@@ -20,11 +21,13 @@ def written(form: str, *batches: list, pipe: bool = False) -> bytes:
     return stream.getvalue()
 
 
-def as_table(form: str, *batches: list, pipe: bool = False) -> dict:
+def as_table(form: str, *batches: list[Any], pipe: bool = False) -> dict[str, list[Any]]:
     data = io.BytesIO(written(form, *batches, pipe=pipe))
     if form == "parquet":
-        return parquet.read_table(data).to_pydict()
-    return (pa.ipc.open_stream if pipe else pa.ipc.open_file)(data).read_all().to_pydict()
+        found = parquet.read_table(data)
+    else:
+        found = (pa.ipc.open_stream if pipe else pa.ipc.open_file)(data).read_all()
+    return dict(found.to_pydict())
 
 
 @pytest.mark.parametrize(
@@ -41,18 +44,18 @@ def as_table(form: str, *batches: list, pipe: bool = False) -> dict:
         ((), "prediction\n"),
     ],
 )
-def test_csv(batches, text):
+def test_csv(batches: Any, text: str) -> None:
     assert written("csv", *batches).decode() == text
 
 
-def test_csv_text_survives_a_reader():
+def test_csv_text_survives_a_reader() -> None:
     rows = ["line\nbreak", 'quote"', "comma,", "", "é", " x "]
     found = list(csv.reader(io.StringIO(written("csv", rows).decode(), newline="")))
     assert found == [["prediction"]] + [[row] for row in rows]
 
 
 @pytest.mark.parametrize("rows", [[1.5, None, "x"], [[1, 2], [3]], [{"a": {"b": [1]}}], []])
-def test_jsonl_holds_anything(rows):
+def test_jsonl_holds_anything(rows: Any) -> None:
     lines = written("jsonl", rows).decode().splitlines()
     assert [json.loads(line) for line in lines] == [{"prediction": row} for row in rows]
 
@@ -69,26 +72,26 @@ def test_jsonl_holds_anything(rows):
         ((), {"prediction": []}),
     ],
 )
-def test_tables(form, pipe, batches, table):
+def test_tables(form: str, pipe: bool, batches: Any, table: Any) -> None:
     assert as_table(form, *batches, pipe=pipe) == table
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
 @pytest.mark.parametrize("later", [[[1.0]], [{"a": 1}]])
-def test_a_table_refuses_another_shape_naming_the_row(form, later):
+def test_a_table_refuses_another_shape_naming_the_row(form: str, later: Any) -> None:
     with pytest.raises(RefusedError, match="prediction of row 2 has another shape"):
         written(form, [1.0, 2.0], later)
     with pytest.raises(RefusedError, match="row 1 has another shape"):
         written(form, [[1.0, 2.0]], later)
 
 
-def test_parquet_refuses_a_change_of_type():
+def test_parquet_refuses_a_change_of_type() -> None:
     with pytest.raises(RefusedError, match="from row 1 are of another type"):
         written("parquet", [1.0], ["text"])
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_numbers_kept_as_text_are_written_like_any_others(form):
+def test_numbers_kept_as_text_are_written_like_any_others(form: str) -> None:
     stream = io.BytesIO()
     writer = formats.writer(form, stream, pipe=False)
     writer.write(read_predictions(b'{"predictions":[1.5,-2e-07,3.0]}'))
@@ -103,7 +106,7 @@ def test_numbers_kept_as_text_are_written_like_any_others(form):
         assert [json.loads(cell.strip('"') or "null") for cell in stream.getvalue().decode().split()[1:]] == expected
 
 
-def test_numbers_after_records_are_another_shape():
+def test_numbers_after_records_are_another_shape() -> None:
     writer = formats.writer("csv", io.BytesIO(), pipe=False)
     writer.write(read_predictions(b'{"predictions":[{"y":1}]}'))
     with pytest.raises(RefusedError, match="row 1 has another shape"):

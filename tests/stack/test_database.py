@@ -44,7 +44,7 @@ def make(uri: str, *, older: bool = False) -> str:
             with engine.begin() as connection:
                 config.attributes["connection"] = connection
                 before = ScriptDirectory.from_config(config).get_revision("head").down_revision
-                command.downgrade(config, before)
+                command.downgrade(config, str(before))
         return str(utils._get_schema_version(engine))
     finally:
         engine.dispose()

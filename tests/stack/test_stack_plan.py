@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,7 +91,7 @@ def test_settings_of_the_user_that_loosen_nothing_stay(tmp_path: Path) -> None:
     ],
 )
 def test_artifacts_by_the_server_or_direct(
-    tmp_path: Path, wishes: dict[str, object], root: str | None, served: str
+    tmp_path: Path, wishes: dict[str, Any], root: str | None, served: str
 ) -> None:
     made = plan(tmp_path, **wishes)
     assert made.mlflow.environment.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") == root
@@ -116,10 +118,10 @@ def test_what_is_no_database_is_refused(tmp_path: Path, uri: str) -> None:
     [("psycopg2", {"backend_store_uri": "postgresql://h/d"}), ("boto3", {"artifacts_destination": "s3://b"})],
 )
 def test_a_missing_library_is_named_by_its_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, wishes: dict[str, object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, wishes: dict[str, Any]
 ) -> None:
-    find = plans.importlib.util.find_spec
-    monkeypatch.setattr(plans.importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
     with pytest.raises(MissingExtraError, match=r"legion-ml\[team\]"):
         plan(tmp_path, **wishes)
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from conftest import legion
+from probe_models import times
 from real_parts import Up
 
 pytestmark = pytest.mark.slow
@@ -104,14 +105,8 @@ def test_plain_mlflow_registers_its_models_and_nothing_from_elsewhere(stack: Up,
 
 
 def test_legion_registers_there_too(stack: Up, gppi_folder: Callable[..., Path], tmp_path: Path) -> None:
-    source = """
-        def init():
-            return "matrix"
-        def predict_on_matrix(input_matrix, provided_columns_names=None):
-            return [[2 * row[0]] for row in input_matrix]
-    """
     environment = {**stack.environment, "MLFLOW_TRACKING_URI": stack.report["tracking_uri"]}
-    packed = legion("pack", gppi_folder(source), "-o", tmp_path / "two.zip", env=environment)
+    packed = legion("pack", gppi_folder(times(2)), "-o", tmp_path / "two.zip", env=environment)
     assert packed.returncode == 0, packed.stderr
     registered = legion("register", tmp_path / "two.zip", "--name", "two", "--alias", "champion", env=environment)
     assert registered.returncode == 0, registered.stderr
@@ -132,7 +127,7 @@ def test_a_taken_port_is_said_before_anything_is_started(environment: dict[str, 
             found = legion("up", option, port, other, "0", "--data", tmp_path / "data", env=environment)
             assert found.returncode == 3
             assert found.stderr == (
-                f"legion: 127.0.0.1:{port} cannot be listened on (Address already in use); choose another {option}\n"
+                f"legion: cannot listen on 127.0.0.1:{port} (Address already in use); choose another {option}\n"
             )
     assert not (tmp_path / "data").exists()
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from legion.errors import UsageError
-from legion.toolchain.parameters import check, check_quoting, read_assignments
+from legion.toolchain.parameters import check, check_quoting
 
 
-class Parameter(NamedTuple):
+@dataclass
+class Parameter:
     name: str
     type: str = "string"
     default: Any = None
@@ -22,16 +24,6 @@ DECLARED = {
     "uri": Parameter("uri", "uri", "models:/a/1"),
     "label": Parameter("label", "string", ""),
 }
-
-
-def test_assignments_keep_everything_behind_the_first_equals_sign() -> None:
-    assert read_assignments(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
-
-
-@pytest.mark.parametrize("lines", [["alpha"], ["=1"], ["a b=1"], ["$(x)=1"], ["a=1", "a=2"]])
-def test_bad_assignments_are_refused(lines: list[str]) -> None:
-    with pytest.raises(UsageError, match="-P"):
-        read_assignments(lines)
 
 
 @pytest.mark.parametrize(

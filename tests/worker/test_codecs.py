@@ -34,8 +34,8 @@ NUMBERS = (Field("a", "double"), Field("b", "double"), Field("c", "double"))
 def answerer(fields: tuple[Field, ...] = FIELDS) -> Answerer:
     """A model that answers with each row's values as text."""
     module = types.ModuleType("entrypoint")
-    module.init = lambda: "matrix"
-    module.predict_on_matrix = lambda input_matrix, provided_columns_names: [
+    module.__dict__["init"] = lambda: "matrix"
+    module.__dict__["predict_on_matrix"] = lambda input_matrix, provided_columns_names: [
         ["|".join(map(repr, row))] for row in input_matrix.tolist()
     ]
     return Answerer(Gppi(module, Signature(fields)), merges=False)
@@ -48,7 +48,7 @@ def ask(protocol: int, body: bytes, content_type: str | None = None) -> tuple[in
 
 def values(table: Table) -> list[list[Any]]:
     """A table's cells; a missing one is None."""
-    rows = table.rows if table.rows is not None else table.block.tolist()
+    rows = table.rows if table.rows is not None else np.asarray(table.block).tolist()
     return [[None if isinstance(v, float) and math.isnan(v) else v for v in row] for row in rows]
 
 
@@ -193,8 +193,8 @@ CONTENT_TYPES = (None, "text/csv", "application/json; charset=utf-8", "; ;=;")
 )
 def test_no_body_ends_a_worker(caplog: pytest.LogCaptureFixture, body: bytes, content_type: str | None) -> None:
     takes_objects = types.ModuleType("entrypoint")
-    takes_objects.init = lambda: "objects"
-    takes_objects.predict_on_objects = lambda objects: [len(one) for one in objects]
+    takes_objects.__dict__["init"] = lambda: "objects"
+    takes_objects.__dict__["predict_on_objects"] = lambda objects: [len(one) for one in objects]
     objects = Answerer(Gppi(takes_objects, Signature()), merges=False)
     with caplog.at_level(logging.ERROR, "legion.worker"):
         for model in (answerer(), answerer(()), objects):

@@ -94,4 +94,4 @@ def test_the_worker_s_source_is_python_39(path: Path) -> None:
     fields = [node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
     united = [node for field in fields for node in ast.walk(field.annotation) if isinstance(node, ast.BinOp)]
     assert [node.lineno for node in united] == []
-    assert [node.lineno for node in ast.walk(tree) if type(node).__name__ == "Match"] == []
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Match)] == []

@@ -20,7 +20,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from legion import replica, wire
-from legion.artifact.plan import read_mlmodel
+from legion.artifact.mlmodel import read_mlmodel
 from legion.errors import VerificationError
 from legion.worker.proof import same
 
@@ -159,7 +159,8 @@ def sklearn_plan(tmp_path: Path) -> Callable[..., wire.Plan]:
         folder = tmp_path / "model"
         signature = infer_signature(X, model.predict(X))
         mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=[], **options)
-        flavors, fields = read_mlmodel(folder)
+        mlmodel = read_mlmodel(folder)
+        flavors, fields = mlmodel.flavors, mlmodel.signature
         plan = wire.Plan("probe", "1", str(folder), "pyfunc", signature=fields, flavors=flavors, reference=True)
         request = {"dataframe_split": {"columns": list(X), "data": X[:4].to_numpy().tolist()}}
         _, replies = replica.ask(plan, PYTHON, [wire.Call(wire.MLFLOW, json.dumps(request).encode())])
@@ -188,7 +189,7 @@ def test_no_shortcut_where_the_golden_answers_are_others(sklearn_plan: Callable[
         report(sklearn_plan(model, NUMBERS, {"predictions": [1.0, 2.0, 3.0, 4.0]}))
 
 
-class NamesOnly(LinearRegression):
+class NamesOnly(LinearRegression):  # type: ignore[misc]
     """Answers otherwise when it is given no DataFrame."""
 
     def predict(self, X: Any) -> Any:
@@ -197,6 +198,7 @@ class NamesOnly(LinearRegression):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
 def test_no_shortcut_where_it_would_differ(sklearn_plan: Callable[..., wire.Plan]) -> None:
     # The worker cannot import this module.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -29,7 +29,7 @@ INPUTS = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1]} for name
 
 def answerer(fields: Sequence[Field], mode: str) -> Answerer:
     """A model that answers every row with a number, every object with itself."""
-    module = types.ModuleType("entrypoint")
+    module: Any = types.ModuleType("entrypoint")
     module.init = lambda: mode
     module.predict_on_matrix = lambda input_matrix, provided_columns_names: [[1.0]] * len(input_matrix)
     module.predict_on_objects = list

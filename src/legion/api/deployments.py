@@ -1,4 +1,4 @@
-"""`legion.deploy` and `legion.connect`: a running gateway."""
+"""`legion.deploy`, `legion.connect` and `legion.deployments`: the deployments of a running gateway."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from legion.api.settings import say
-from legion.client import Client
-from legion.documents import strict_yaml
-from legion.errors import ModelReferenceError, RefusedError, UsageError
-from legion.reference import parse as parse_reference
+from legion.api.declaration_file import read_declaration
+from legion.api.progress import LOGGED, Progress
+from legion.client import Client as Client
 from legion.settings import admin_token, gateway_url
+
+# A deployment as the admin API describes it: `name`, `state`, `paths`, `variants` …
+View = dict[str, Any]
 
 
 def connect(gateway: str | None = None, *, timeout: float = 60.0) -> Client:
-    """A client of a gateway: this URL, else LEGION_GATEWAY, else http://127.0.0.1:5001. Nothing is sent yet.
+    """A client of the gateway at this URL, else LEGION_GATEWAY, else http://127.0.0.1:5001. Nothing is sent yet.
 
     Its admin token is LEGION_ADMIN_TOKEN, else the one that a gateway of this machine and user keeps.
-    `timeout` is in seconds: how long the gateway may be silent. Raises UsageError for what is no URL.
+    `timeout`: seconds that the gateway may be silent. Raises UsageError for an invalid URL.
     """
     url = gateway_url(os.environ, gateway)
     return Client(url, admin_token(os.environ, url), timeout)
@@ -32,49 +33,58 @@ def deploy(
     gateway: str | None = None,
     wait: bool = True,
     timeout: float = 600.0,
-) -> dict[str, Any]:
-    """Deploy to a gateway what a DEPLOYMENT.yaml, or a mapping of the same fields, declares.
+    progress: Progress = LOGGED,
+) -> View:
+    """Deploy a DEPLOYMENT.yaml, or a mapping of the same fields, to a gateway.
 
-    Returns the deployment (`name`, `state`, `paths`, `variants` …) when it is ready: at most `timeout` seconds
-    later, or at once without `wait`. The deployment of that name is replaced then and answers until then.
+    Returns the deployment (`name`, `state`, `paths`, `variants` …) once it is ready, for which it waits `timeout`
+    seconds, or at once without `wait`. An existing deployment of that name answers until the new one is ready.
 
-    Raises RefusedError with every fault of the declaration, or with the reason why its model was not taken (what
-    served before goes on); UsageError for a file that cannot be read; GatewayError where no gateway answers.
+    Raises RefusedError with every problem of the declaration, or with the reason why its model was refused (the
+    existing one keeps serving then); UsageError for a file that cannot be read; GatewayError where no gateway answers.
     """
     if not isinstance(declaration, Mapping):
         declaration = read_declaration(Path(declaration).expanduser())
     with connect(gateway) as client:
         view = client.deploy(declaration)
-        return client.wait(view["name"], timeout, say) if wait else view
+        return client.wait(view["name"], timeout, progress.say) if wait else view
 
 
-def read_declaration(file: Path) -> dict[str, Any]:
-    """A DEPLOYMENT.yaml as the gateway takes it; a model's relative path is one from the file's folder.
+# Named as the command `legion deploy list`.
+def list(*, gateway: str | None = None) -> tuple[View, ...]:  # noqa: A001
+    """All deployments of a gateway. Raises GatewayRefused without the right admin token, GatewayError."""
+    with connect(gateway) as client:
+        return tuple(client.deployments())
 
-    What the fields hold is checked by the gateway. Raises UsageError where the file cannot be read, RefusedError
-    where it is no YAML that is read here.
+
+def show(name: str, *, gateway: str | None = None) -> View:
+    """One deployment. Raises GatewayRefused (`status` 404 where it does not exist), GatewayError."""
+    with connect(gateway) as client:
+        return client.deployment(name)
+
+
+def delete(name: str, *, gateway: str | None = None) -> View:
+    """End a deployment once it has answered the requests it has accepted; returns its last state.
+
+    Raises GatewayRefused (`status` 404 where it does not exist), GatewayError.
     """
-    try:
-        text = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}); give a DEPLOYMENT.yaml") from None
-    tree, faults = strict_yaml.read(text)
-    if faults:
-        raise RefusedError(f"{file} cannot be deployed: " + "; ".join(f"{path}: {text}" for path, text in faults))
-    declaration = strict_yaml.typed(tree)
-    if not isinstance(declaration, dict):
-        raise RefusedError(f"{file} cannot be deployed: it holds no fields; write name and model, or name and variants")
-    variants = declaration.get("variants")
-    for place in (declaration, *(variants if isinstance(variants, list) else ())):
-        if isinstance(place, dict) and isinstance(place.get("model"), str):
-            place["model"] = _absolute(place["model"], file.absolute().parent)
-    return declaration
+    with connect(gateway) as client:
+        return client.delete(name)
 
 
-def _absolute(model: str, folder: Path) -> str:
-    try:
-        reference = parse_reference(model)
-    except ModelReferenceError:
-        # The gateway names all faults at once.
-        return model
-    return str(folder / reference.path) if reference.scheme == "path" else model
+def rollback(
+    name: str,
+    *,
+    variant: str | None = None,
+    gateway: str | None = None,
+    timeout: float = 600.0,
+    progress: Progress = LOGGED,
+) -> View:
+    """Return to the previous release of a variant, by default the first, and wait `timeout` seconds until it serves.
+
+    It serves at once where it is kept warm, and stays until its alias moves again or it is redeployed.
+    Raises GatewayRefused (`status` 409 where there is no previous release), RefusedError, GatewayError.
+    """
+    with connect(gateway) as client:
+        client.rollback(name, variant)
+        return client.wait(name, timeout, progress.say)

@@ -2,145 +2,110 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import subprocess
-import sys
-import threading
-from collections import deque
-from collections.abc import Mapping
-from types import TracebackType
-from typing import IO
+from collections.abc import Mapping, Sequence
+from os import PathLike
 
+import msgspec
+
+from legion.api.background import BackgroundCommand
 from legion.api.deployments import connect
-from legion.api.settings import Model, say
+from legion.api.progress import LOGGED, Progress
+from legion.api.serve_settings import DEFAULTS, ServeSettings, as_options
+from legion.api.settings import Model, path_of
 from legion.client import Client
-from legion.errors import LegionError, OutsideError, RefusedError, UsageError
-from legion.stack import keeper
-
-_READY = re.compile(r"ready after .* at (https?://[^/\s]+)")
-_KEPT_LINES = 1000
-# A gateway answers what it has taken in for at most 25 s.
-_GRACE = 40.0
-_EXIT_CODES: dict[int, type[LegionError]] = {1: RefusedError, 2: UsageError}
 
 
-class Server:
+class Server(BackgroundCommand):
     """A running `legion serve`. It ends with `stop`, with the `with` block, or with this process.
 
-    `url` is its address, `client` a client of it.
+    `url` is its address, `client` a client of it, `log` the last lines that it and its models wrote.
     """
 
-    def __init__(self, arguments: list[str], start_timeout: float) -> None:
+    def __init__(
+        self, models: Sequence[str], settings: ServeSettings, ready_timeout: float, progress: Progress
+    ) -> None:
         """Start it and wait until its models are ready; use `legion.serve`."""
-        self.url = ""
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._settled = threading.Event()
-        theirs, ours = os.pipe()
-        # Closed with this process, however it ends; the server's keeper ends the server then.
-        self._lifeline: IO[bytes] = os.fdopen(ours, "wb", buffering=0)
-        try:
-            command = [sys.executable, "-P", "-m", "legion.cli.main", "serve", *arguments]
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, str(theirs), *command],
-                pass_fds=(theirs,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        finally:
-            os.close(theirs)
-        threading.Thread(target=self._read, name="legion serve", daemon=True).start()
-        try:
-            self._await(start_timeout)
-        except BaseException:
-            self.stop()
-            raise
+        arguments = ["serve", "--json", *as_options(settings), "--", *models]
+        super().__init__(arguments, ready_timeout, progress, drain=settings.drain)
+        self.url: str = msgspec.json.decode(self._report)["url"]
         self.client: Client = connect(self.url)
 
     def __repr__(self) -> str:
-        return f"<Server {self.url}, {'running' if self._process.poll() is None else 'stopped'}>"
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def log(self) -> str:
-        """The last lines that the server and its models wrote."""
-        return "\n".join(self._lines)
+        return f"<Server {self.url}, {'running' if self.running else 'stopped'}>"
 
     def stop(self) -> None:
-        """Answer what was taken in, then end the server and its workers. A second call does nothing."""
+        """Answer the requests it has accepted, then end the server and its workers. A second call does nothing."""
         if hasattr(self, "client"):
             self.client.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        self._lifeline.close()
-        self._process.wait()
-
-    def _read(self) -> None:
-        """Keep what the server writes, and find in it where it listens."""
-        stream = self._process.stdout
-        assert stream is not None
-        with stream:
-            for raw in stream:
-                line = raw.decode("utf-8", "replace").rstrip()
-                self._lines.append(line)
-                say(line)
-                if not self.url and (match := _READY.match(line)):
-                    self.url = match[1]
-                    self._settled.set()
-        self._settled.set()
-
-    def _await(self, timeout: float) -> None:
-        if not self._settled.wait(timeout):
-            raise OutsideError(f"the server is not ready after {timeout:g} s; give it a longer start_timeout")
-        if self.url:
-            return
-        code = self._process.wait()
-        said = [line for line in self._lines if line]
-        reason = said[-1].removeprefix("legion: ").removeprefix("Error: ") if said else "it said nothing"
-        raise _EXIT_CODES.get(code, OutsideError)(reason)
+        super().stop()
 
 
 def serve(
-    model: Model | Mapping[str, Model] | None = None,
+    model: Model | Mapping[str, Model] | Sequence[Model] | None = None,
     *,
-    host: str = "127.0.0.1",
+    host: str = DEFAULTS.host,
     port: int = 0,
-    workers: int = 1,
-    env: str = "auto",
-    follow: bool = False,
-    admin: bool = False,
-    state: Model | None = None,
-    start_timeout: float = 600.0,
+    grpc_port: int | None = DEFAULTS.grpc_port,
+    workers: int = DEFAULTS.workers,
+    env: str = DEFAULTS.env,
+    follow: bool = DEFAULTS.follow,
+    keep_warm: float = DEFAULTS.keep_warm,
+    max_body: int = DEFAULTS.max_body,
+    queue: int = DEFAULTS.queue,
+    timeout: float = DEFAULTS.timeout,
+    start_timeout: float = DEFAULTS.start_timeout,
+    drain: float = DEFAULTS.drain,
+    admin: bool = DEFAULTS.admin,
+    state: str | PathLike[str] | None = None,
+    ready_timeout: float = 600.0,
+    progress: Progress = LOGGED,
 ) -> Server:
-    """Serve a model, or several by their names, over HTTP from a process of its own; return when it is ready.
+    """Serve a model, or several by their names, over HTTP from a separate process; return when they are ready.
 
     `model`: an artifact, a model folder, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/ID/PATH`, a
-    DEPLOYMENT.yaml; or a mapping of names to these; None only with `admin`. `port` 0 is any free one.
-    `workers`: processes a model. `env`: auto, local or uv. `follow`: move with the alias or stage. `admin`: take
-    deployments, kept in the folder `state`. `start_timeout` is in seconds, the making of environments included.
+    DEPLOYMENT.yaml; a list of these, or a mapping of names to them; None only with `admin`.
+
+    `host`, `port`: the address to listen on; port 0 is any free one. `grpc_port`: also serve the Open Inference
+    Protocol over gRPC there (extra: grpc). `workers`: worker processes per model. `env`: the environment of the
+    models: auto, local, uv, conda or docker. `follow`: swap to the new version when the alias or stage moves;
+    `keep_warm`: seconds that the previous version stays ready for a rollback. `max_body`: largest request body in
+    MiB. `queue`: maximum queued requests per model. `timeout`: request timeout in seconds. `start_timeout`: seconds
+    that a version may take to load and to be checked. `drain`: seconds to keep accepting requests when it is stopped,
+    while its health checks say 503. `admin`: accept deployments over HTTP, kept in the folder `state`.
+    `ready_timeout`: seconds to wait until the server is ready, including the creation of environments. `progress`
+    receives the lines of the server's log, in another thread.
 
         with legion.serve("wine.zip") as server:
             server.client.predict(rows)
 
-    Raises what stopped it, with its sentence: UsageError, RefusedError, or OutsideError.
+    Raises what stopped it, with its message: UsageError, RefusedError, or OutsideError.
     """
-    named = model if isinstance(model, Mapping) else {}
-    models = [f"{name}={os.fspath(one)}" for name, one in named.items()]
-    if model is not None and not isinstance(model, Mapping):
-        models = [os.fspath(model)]
-    options = [f"--host={host}", f"--port={port}", f"--workers={workers}", f"--env={env}"]
-    options += ["--follow"] * follow + ["--admin"] * admin
-    options += [] if state is None else [f"--state={os.fspath(state)}"]
-    return Server([*options, "--", *models], start_timeout)
+    settings = ServeSettings(
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        workers=workers,
+        env=env,
+        follow=follow,
+        keep_warm=keep_warm,
+        max_body=max_body,
+        queue=queue,
+        timeout=timeout,
+        start_timeout=start_timeout,
+        drain=drain,
+        admin=admin,
+        state=path_of(state),
+    )
+    return Server(_models(model), settings, ready_timeout, progress)
+
+
+def _models(model: Model | Mapping[str, Model] | Sequence[Model] | None) -> list[str]:
+    """The MODEL arguments of the command line."""
+    if model is None:
+        return []
+    if isinstance(model, (str, PathLike)):
+        return [os.fspath(model)]
+    if isinstance(model, Mapping):
+        return [f"{name}={os.fspath(one)}" for name, one in model.items()]
+    return [os.fspath(one) for one in model]

@@ -24,7 +24,7 @@ from legion.artifact.member_names import check_names
 from legion.artifact.tar_reader import TarContainer
 from legion.artifact.zip.reader import ZipContainer
 from legion.artifact.zip.writer import BLOCK, ZipWriter
-from legion.disk import durable
+from legion.disk import durable, lock
 from legion.disk.cache import ARTIFACTS, Note, claim, hold, keep
 from legion.errors import ArchiveError, Fault, ManifestError, OutsideError, UsageError
 
@@ -129,7 +129,7 @@ def _manifest(file: BinaryIO, path: Path, container: Container, limits: Limits) 
     name = found[0]
     if sizes[name] > limits.manifest_bytes:
         raise ManifestError(name, [Fault("(file)", f"is larger than {limits.manifest_bytes:,} bytes; shorten it")])
-    manifest = manifests.parse(b"".join(container.blocks(file, name)), name)
+    manifest = manifests.parse(b"".join(container.blocks(file, name)), name, most=limits.manifest_bytes)
     manifests.check_paths(manifest, set(sizes), name)
     return manifest
 
@@ -273,7 +273,7 @@ def unpacked(artifact: Artifact, cache: Path, *, advance: Advance | None = None)
 
 def _unpack_once(artifact: Artifact, folder: Path, advance: Advance | None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with durable.locked(folder.with_suffix(".lock")):
+    with lock.transient(folder.with_suffix(".lock")):
         if not folder.is_dir():
             durable.remove_leftovers(folder)
             unpack(artifact, folder, advance=advance)

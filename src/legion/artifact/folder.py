@@ -36,8 +36,8 @@ def _checked(root: Path, path: Path, name: str) -> os.stat_result:
 
 
 def _walk(root: Path, folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Source]:
-    for entry in os.scandir(folder):
-        name, path = prefix + entry.name, Path(entry.path)
+    for path in folder.iterdir():
+        name = prefix + path.name
         found = _checked(root, path, name)
         if stat.S_ISREG(found.st_mode):
             yield Source(name, path, found.st_size)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from legion.artifact import member_names
+from legion.documents.faults import Faults, child
 
 Rule = Callable[[str], str | None]
 
@@ -87,21 +88,20 @@ def module(text: str) -> str | None:
     return f"{text!r} is no Python module; write its dotted name, such as entrypoint"
 
 
-def plain(path_: str, value: Any) -> list[tuple[str, str]]:
-    """Faults of a field that only passes through, at any depth: text that no terminal or log may get."""
+def plain(path_: str, value: Any, faults: Faults) -> None:
+    """Note each text that no terminal or log may get in a field that only passes through, at any depth."""
     if isinstance(value, dict):
-        inner = [(f"{path_}.{key}", part) for key, part in value.items()]
-        keys = [fault for key in value for fault in plain(f"{path_} (key)", key)]
-        return keys + [fault for place, part in inner for fault in plain(place, part)]
-    if isinstance(value, list | tuple):
-        return [fault for place, part in enumerate(value) for fault in plain(f"{path_}[{place}]", part)]
-    if value is None or isinstance(value, bool | int | float):
-        return []
-    if not isinstance(value, str):
-        return [(path_, f"is a {type(value).__name__}, which a manifest cannot hold")]
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in value):
-        return [(path_, "holds a control character or a line break; remove it")]
-    return []
+        for key, inner in value.items():
+            plain(f"{path_} (key)", key, faults)
+            plain(child(path_, str(key)), inner, faults)
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            plain(f"{path_}[{place}]", inner, faults)
+    elif isinstance(value, str):
+        if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in value):
+            faults.add(path_, "holds a control character or a line break; remove it")
+    elif not (value is None or isinstance(value, bool | int | float)):
+        faults.add(path_, f"is a {type(value).__name__}, which a manifest cannot hold")
 
 
 def missing_files(paths: dict[str, str], names: Container[str], folders: Container[str]) -> list[tuple[str, str]]:

@@ -25,14 +25,20 @@ def fault(name: str) -> str | None:
         return "holds a backslash"
     if name.startswith("/") or _DRIVE.match(name):
         return "is absolute"
-    segments = name.split("/")
+    wrong = _segment_fault(name.split("/"))
+    if wrong is None and len(name.encode()) > _NAME_BYTES:
+        return "is too long"
+    return wrong
+
+
+def _segment_fault(segments: list[str]) -> str | None:
     if ".." in segments:
         return "leaves the archive"
     if "" in segments or "." in segments:
         return "holds an empty segment"
     if any(segment.endswith((".", " ")) for segment in segments):
         return "holds a segment that ends with a dot or a space"
-    if len(name.encode()) > _NAME_BYTES or any(len(segment.encode()) > _SEGMENT_BYTES for segment in segments):
+    if any(len(segment.encode()) > _SEGMENT_BYTES for segment in segments):
         return "is too long"
     return None
 

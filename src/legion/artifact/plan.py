@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from legion.artifact import jvm_options
 from legion.artifact.manifest import Manifest
+from legion.artifact.mlmodel import read_mlmodel
 from legion.errors import ArchiveError
-from legion.signature import Signature, from_mlflow
+from legion.signature import Signature
 from legion.wire import Plan
 
 GOLDEN = "legion.golden.json"
@@ -21,8 +20,8 @@ LINEAR = "legion.linear.json"
 def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Plan:
     """The plan for an artifact unpacked at `folder`; with `reference` no shortcut is taken.
 
-    Raises ArchiveError where the manifest points at what is not there, ManifestError for options of a Java virtual
-    machine that are not allowed.
+    Raises ArchiveError where the manifest points at what is not there, ManifestError for an MLmodel file with faults
+    and for options of a Java virtual machine that are not allowed.
     """
     workdir = folder / manifest.model.work_dir
     if not workdir.is_dir():
@@ -35,7 +34,8 @@ def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Pl
     interface = "pyfunc" if manifest.toolchain.further.get("interface") == "pyfunc" else "gppi"
     interface = "gjpi" if is_java else interface
     if interface == "pyfunc":
-        flavors, signature = read_mlmodel(workdir)
+        described = read_mlmodel(workdir)
+        flavors, signature = described.flavors, described.signature
     golden = GOLDEN if (folder / GOLDEN).is_file() else None
     linear = folder / LINEAR
     return Plan(
@@ -52,19 +52,3 @@ def plan_for(folder: Path, manifest: Manifest, *, reference: bool = False) -> Pl
         linear=str(linear) if interface == "pyfunc" and linear.is_file() else None,
         jvm_options=jvm_options.parse(manifest.binaries.further.get("jvm_options")) if is_java else (),
     )
-
-
-def read_mlmodel(folder: Path) -> tuple[dict[str, Any], Signature]:
-    """The flavors and the signature of the MLmodel file in `folder`. Raises ArchiveError."""
-    path = folder / "MLmodel"
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
-        signature = from_mlflow(
-            document.get("signature"), from_type_hints=bool(document.get("is_signature_from_type_hint"))
-        )
-        return dict(document["flavors"]), signature
-    except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError, ValueError) as error:
-        raise ArchiveError(f"MLmodel cannot be read ({error}); pack the model again from MLflow", "MLmodel") from None
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,4 +1,4 @@
-"""`legion cache`: what is kept on this machine, and making room."""
+"""`legion cache`: what is cached on this machine, and freeing space."""
 
 from __future__ import annotations
 
@@ -6,79 +6,60 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import msgspec
 
-from legion.cli import settings
-from legion.cli.progress import say
+from legion import api
+from legion.api.sizes import shown
+from legion.cli import options
+from legion.cli.json_output import print_json
+from legion.cli.progress import TERMINAL
 from legion.cli.tables import show_line, show_table
-from legion.disk import prune as pruning
-from legion.disk.prune import Entry
-from legion.disk.sizes import shown, size_from
-from legion.errors import UsageError
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _NAME = 12
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def cache(context: click.Context) -> None:
-    """Show what the cache holds, or remove what was not used for longest.
+    """Show what is in the cache, or remove the longest unused entries.
 
-    LEGION_CACHE says where it is, LEGION_CACHE_SIZE how much it may take (20GiB if left out).
+    LEGION_CACHE sets the folder, LEGION_CACHE_SIZE the maximum size (default 20GiB).
     """
     if context.invoked_subcommand is None:
         context.invoke(show)
 
 
 @cache.command()
-@_JSON
+@options.as_json
 def show(as_json: bool = False) -> None:
-    """List what the cache holds, with size, last use, and whether something uses it now."""
-    place, size = settings.cache_folder(), settings.cache_size()
-    found = pruning.entries(place, probe=True)
-    counted = sum(entry.size for entry in found if entry.counted)
+    """List the entries, with size, last use, and whether they are in use now."""
+    found = api.cache.show()
     if as_json:
-        document = {"cache": str(place), "limit": size, "counted": counted, "entries": list(map(_data, found))}
-        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+        print_json(found)
         return
-    show_line(f"{place}: {shown(counted)} of {shown(size)}")
-    if found:
-        show_table(("KIND", "NAME", "SIZE", "LAST USE", "IN USE", "WHAT"), list(map(_row, reversed(found))))
-    if any(not entry.counted for entry in found):
-        show_line("not counted, and pruned with --downloads only: what stands in brackets")
+    show_line(f"{found.cache}: {shown(found.counted)} of {shown(found.limit)}")
+    if found.entries:
+        show_table(("KIND", "NAME", "SIZE", "LAST USE", "IN USE", "WHAT"), list(map(_row, reversed(found.entries))))
+    if any(not entry.counted for entry in found.entries):
+        show_line("sizes in brackets are not counted, and pruned with --downloads only")
 
 
 @cache.command()
-@click.option("--to", "size", metavar="SIZE", help="Until it takes no more than this; LEGION_CACHE_SIZE if left out.")
-@click.option("--all", "everything", is_flag=True, help="Remove all that nothing uses.")
-@click.option("--downloads", is_flag=True, help="The packages that were downloaded for conda environments, too.")
-@_JSON
-def prune(size: str | None, everything: bool, downloads: bool, as_json: bool) -> None:
-    """Remove what was not used for longest until the cache is small enough; what is in use stays."""
-    if everything and size is not None:
-        raise UsageError("--all and --to exclude each other; give one of them")
-    place = settings.cache_folder()
-    limit = 0 if everything else settings.cache_size() if size is None else size_from(size)
-
-    def on_removed(entry: Entry) -> None:
-        say(f"removed {' '.join(filter(None, (entry.kind, entry.name[:_NAME], entry.what)))} ({shown(entry.size)})")
-
-    done = pruning.prune(place, limit, uncounted=downloads, on_removed=on_removed)
+@click.option("--to", metavar="SIZE", help="Shrink the cache to this size. Default: LEGION_CACHE_SIZE.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything that is not in use.")
+@click.option("--downloads", is_flag=True, help="Also remove packages downloaded for conda environments.")
+@options.as_json
+def prune(as_json: bool, **given: Any) -> None:
+    """Remove the longest unused entries until the cache is small enough. Entries in use stay."""
+    done = api.cache.prune(**given, progress=TERMINAL)
     if as_json:
-        document = {"removed": list(map(_data, done.removed)), "freed": done.freed, "left": done.left, "limit": limit}
-        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+        print_json(done)
         return
     show_line(f"{shown(done.freed)} freed, {shown(done.left)} left")
-    if done.left > limit:
+    if done.left > done.limit:
         show_line("what is left is in use, or was used just now")
 
 
-def _data(entry: Entry) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(entry), "path": str(entry.path)}
-
-
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: api.cache.Entry) -> tuple[str, ...]:
     size = shown(entry.size) if entry.counted else f"[{shown(entry.size)}]"
     return entry.kind, entry.name[:_NAME], size, _ago(entry.used), "yes" if entry.in_use else "no", entry.what
 

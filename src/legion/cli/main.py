@@ -1,4 +1,4 @@
-"""The command line: one table of commands, each loaded when it is asked for, and one border for errors."""
+"""The command line: one table of commands, each loaded when it is used, and one place where errors are printed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import click
 from legion import __version__
 from legion.errors import LegionError, OutsideError, RefusedError, UsageError
 
-# Command → where it is and its line in the help, so that `legion --help` imports none of them.
+# Command → where it is and its line in the help: `legion --help` imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("legion.cli.train:train", "Train an MLflow Project and pack the model it makes."),
+    "train": ("legion.cli.train:train", "Run an MLflow Project and pack the model it logs."),
     "pack": ("legion.cli.pack:pack", "Pack a model into one portable file."),
-    "inspect": ("legion.cli.artifact:inspect", "Show what an artifact says of itself."),
-    "verify": ("legion.cli.artifact:verify", "Check that an artifact is whole and safe to open."),
+    "inspect": ("legion.cli.artifact:inspect", "Show an artifact's description."),
+    "verify": ("legion.cli.artifact:verify", "Check that an artifact is complete and safe."),
     "unpack": ("legion.cli.artifact:unpack", "Unpack an artifact into a folder."),
-    "register": ("legion.cli.register:register", "Register an artifact; no experiment run is made."),
-    "up": ("legion.cli.up:up", "Start MLflow's server and a gateway: the whole platform."),
+    "register": ("legion.cli.register:register", "Register an artifact, without creating a run."),
+    "up": ("legion.cli.up:up", "Start MLflow's server and a gateway together."),
     "models": ("legion.cli.models:models", "List, show, promote, roll back, pull and delete registered models."),
     "serve": ("legion.cli.serve:serve", "Serve one or several models over HTTP."),
-    "predict": ("legion.cli.predict:predict", "Predict a whole file: csv, jsonl, parquet or arrow."),
-    "deploy": ("legion.cli.deploy:deploy", "Deploy models to a running gateway and look after them."),
-    "cache": ("legion.cli.cache:cache", "Show what the cache holds, or make room."),
-    "doctor": ("legion.cli.doctor:doctor", "Show what is there, what is missing and what it would enable."),
+    "predict": ("legion.cli.predict:predict", "Predict a file: csv, jsonl, parquet or arrow."),
+    "deploy": ("legion.cli.deploy:deploy", "Deploy models to a running gateway, and manage its deployments."),
+    "cache": ("legion.cli.cache:cache", "Show what is in the cache, or free space."),
+    "doctor": ("legion.cli.doctor:doctor", "Check this machine: what is missing, and what it would enable."),
 }
 
 EXIT_CODES: tuple[tuple[type[LegionError], int], ...] = (
@@ -41,7 +41,7 @@ EXIT_READER_GONE = 141
 
 
 class ReaderGone(Exception):
-    """Whoever read the output has closed it, as `head` does; click would make a plain failure of BrokenPipeError."""
+    """The reader of the output has closed it, as `head` does. click would turn BrokenPipeError into a plain failure."""
 
 
 class LazyGroup(click.Group):
@@ -83,12 +83,12 @@ class LazyGroup(click.Group):
 def cli(debug: bool) -> None:
     """From an MLflow project to a served prediction.
 
-    Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 something outside failed.
+    Exit codes: 0 success, 1 refused, 2 invalid usage, 3 something outside Legion failed.
     """
 
 
 def exit_code(error: LegionError) -> int:
-    """The exit code an error maps to."""
+    """The exit code of an error."""
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 3)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import os
+import weakref
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -71,6 +72,8 @@ class Connections:
         self._host, self._port, self._prefix = split.hostname, port, split.path.rstrip("/")
         self._timeout = timeout
         self._idle: list[_Plain] = []
+        # Nobody has to close a client: one that is dropped leaves no socket open.
+        weakref.finalize(self, _close_all, self._idle)
         self._owner = os.getpid()
 
     def ask(
@@ -111,17 +114,21 @@ class Connections:
 
     def close(self) -> None:
         """Close what is idle; asking again opens connections again."""
-        while (connection := self._take()) is not None:
-            connection.close()
+        self._leave_to_parent()
+        _close_all(self._idle)
 
     def _take(self) -> _Plain | None:
-        if self._owner != os.getpid():
-            # After a fork the sockets are the parent's: two processes on one would read each other's answers.
-            self._idle, self._owner = [], os.getpid()
+        self._leave_to_parent()
         try:
             return self._idle.pop()
         except IndexError:
             return None
+
+    def _leave_to_parent(self) -> None:
+        if self._owner != os.getpid():
+            # After a fork the sockets are the parent's: two processes on one would read each other's answers.
+            self._idle.clear()
+            self._owner = os.getpid()
 
     def _exchange(
         self,
@@ -151,3 +158,10 @@ class Connections:
             return GatewayError(f"{self.url} was silent for {self._timeout:g} s; look at the gateway's log")
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         return GatewayError(f"no gateway answers at {self.url} ({reason}); start it or give another address")
+
+
+def _close_all(idle: list[_Plain]) -> None:
+    # Another thread may take from it meanwhile.
+    with suppress(IndexError):
+        while True:
+            idle.pop().close()

@@ -9,7 +9,6 @@ held stays. This module is on the way of a worker's start: it imports little and
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -21,6 +20,8 @@ from types import TracebackType
 from typing import Final
 
 import msgspec
+
+from legion.disk.lock import is_at, take
 
 ARTIFACTS: Final = "artifacts"
 EXPORTS: Final = "exports"
@@ -128,7 +129,7 @@ def _held(path: Path, record: Path) -> Hold:
         descriptor = _open(record)
         try:
             # Waits for as long as a rename takes.
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            take(descriptor, shared=True)
             if is_at(descriptor, record):
                 _touch(descriptor)
                 return Hold(path, descriptor)
@@ -145,14 +146,6 @@ def _open(record: Path) -> int:
     except OSError:
         # Of somebody else's cache, who may prune it.
         return os.open(record, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is the one that is at `path` now."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def write_note(descriptor: int, note: Note) -> None:

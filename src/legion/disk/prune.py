@@ -7,7 +7,6 @@ it. What a killed prune leaves has the name of a leftover, counts as nothing, an
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -26,10 +25,10 @@ from legion.disk.cache import (
     PULLS,
     RECORDS,
     Note,
-    is_at,
     read_note,
     write_note,
 )
+from legion.disk.lock import is_at, opened, take, tried
 from legion.disk.sizes import size_of
 from legion.errors import OutsideError
 
@@ -120,12 +119,9 @@ def _adopt(record: Path, note: Note, used: float) -> None:
     """Write down the size of what an older Legion or a killed maker left, and leave its last use as it was."""
     with contextlib.suppress(OSError):
         record.parent.mkdir(exist_ok=True)
-        descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
+        with opened(record) as descriptor:
             write_note(descriptor, note)
             os.utime(descriptor, (used, used))
-        finally:
-            os.close(descriptor)
 
 
 def _in_use(cache: Path, entry: Entry) -> bool:
@@ -154,8 +150,9 @@ def prune(
         return Pruned()
     try:
         (cache / RECORDS).mkdir(exist_ok=True)
-        with _turn(cache, wait) as mine:
-            return _pruned(cache, size, uncounted, on_removed) if mine else Pruned()
+        # One at a time.
+        with opened(cache / RECORDS / _TURN) as turn:
+            return _pruned(cache, size, uncounted, on_removed) if take(turn, wait=wait) else Pruned()
     except OSError as error:
         raise OutsideError(
             f"the cache in {cache} cannot be pruned ({error.strerror}); check who may write there"
@@ -178,35 +175,15 @@ def _pruned(cache: Path, size: int, uncounted: bool, on_removed: Callable[[Entry
 
 
 @contextlib.contextmanager
-def _turn(cache: Path, wait: bool) -> Iterator[bool]:
-    """Whether it is this process's turn to prune; one at a time."""
-    descriptor = os.open(cache / RECORDS / _TURN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        yield _locked(descriptor, 0 if wait else fcntl.LOCK_NB)
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int, flags: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
 def _alone(record: Path) -> Iterator[int | None]:
     """The open record under the exclusive lock; None where somebody holds it or it is not there."""
-    try:
-        descriptor = os.open(record, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        yield descriptor if _locked(descriptor, fcntl.LOCK_NB) and is_at(descriptor, record) else None
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(opened(record, 0))
+        except FileNotFoundError:
+            yield None
+            return
+        yield descriptor if take(descriptor, wait=False) and is_at(descriptor, record) else None
 
 
 @contextlib.contextmanager
@@ -219,9 +196,7 @@ def _unbuilt(entry: Entry) -> Iterator[bool]:
         free = True
         for place in places:
             if place.exists():
-                descriptor = os.open(place, os.O_RDWR | os.O_CLOEXEC)
-                stack.callback(os.close, descriptor)
-                free = free and _locked(descriptor, fcntl.LOCK_NB)
+                free = stack.enter_context(tried(place)) and free
         yield free
 
 

@@ -58,7 +58,7 @@ def read_conda(document: dict[str, Any], name: str, folder: Path, into: Requirem
         into.faults.append(f"{name}: dependencies is no list")
         return CondaFile()
     python: str | None = None
-    packages, only, matches = list[str](), list[str](), list[tuple[re.Match[str], str]]()
+    packages, matches = list[str](), list[tuple[re.Match[str], str]]()
     for entry in entries:
         if isinstance(entry, dict):
             _read_pip(entry, name, folder, into)
@@ -75,12 +75,14 @@ def read_conda(document: dict[str, Any], name: str, folder: Path, into: Requirem
             packages.append(_spelled(entry))
     # Before the index's packages are added: with conda they are not for uv.
     requirements = tuple(sorted(into.requirements))
-    for match, entry in matches:
-        if match["channel"] or INDEX_NAMES.get(canonicalize_name(match["name"])) not in _INSTALLERS:
-            packages.append(_spelled(entry))
-        if reason := _read_package(match, entry, name, into):
-            only.append(f"{name}: {entry}: {reason}")
-    return CondaFile(python, CondaPart(channels, tuple(sorted(packages)), requirements, tuple(only)))
+    packages += [_spelled(entry) for match, entry in matches if not _is_installer(match)]
+    reasons = [(entry, _read_package(match, entry, name, into)) for match, entry in matches]
+    only = tuple(f"{name}: {entry}: {reason}" for entry, reason in reasons if reason)
+    return CondaFile(python, CondaPart(channels, tuple(sorted(packages)), requirements, only))
+
+
+def _is_installer(match: re.Match[str]) -> bool:
+    return not match["channel"] and INDEX_NAMES.get(canonicalize_name(match["name"])) in _INSTALLERS
 
 
 def _spelled(entry: str) -> str:

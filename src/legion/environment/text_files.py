@@ -23,8 +23,9 @@ def read_mapping(path: Path, name: str) -> dict[str, Any]:
     """A YAML file whose root is a mapping, every scalar the text that was written. Raises EnvironmentRefused."""
     document, faults = strict_yaml.read(_content(path, name))
     if faults:
+        first = next(iter(faults))
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise EnvironmentRefused(f"{name}, {faults[0].path}: {faults[0].message}{more}; write it as plain YAML")
+        raise EnvironmentRefused(f"{name}, {first.path}: {first.message}{more}; write it as plain YAML")
     if document in (None, ""):
         return {}
     if not isinstance(document, dict):

@@ -10,6 +10,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from legion.gateway import supervision
+from legion.gateway.memory_budget import MemoryBudget
+
 # Seconds; the last bucket is everything above.
 _LATENCIES = (
     0.0005,
@@ -79,6 +82,20 @@ class Meter:
         self.batches.add(size)
 
 
+class ConnectionMeter:
+    """The counts of the HTTP port's connections: open now, and those that the gateway itself ended, by the reason."""
+
+    __slots__ = ("ended", "open")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.ended: dict[str, int] = {}
+
+    def count(self, reason: str) -> None:
+        """Count one that is ended."""
+        self.ended[reason] = self.ended.get(reason, 0) + 1
+
+
 class Reading(msgspec.Struct, frozen=True):
     """One release's meter with what else is known of it now; `swaps` counts its variant's by outcome."""
 
@@ -92,10 +109,15 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class _Collector(Collector):
-    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(
+        self, readings: Callable[[], Iterable[Reading]], budget: MemoryBudget, connections: ConnectionMeter
+    ) -> None:
         self._readings = readings
+        self._budget = budget
+        self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
+        yield from self._of_the_process()
         labels = ["model", "variant", "version"]
         requests = CounterMetricFamily("legion_requests", "Answered requests.", labels=[*labels, "status"])
         latency = HistogramMetricFamily(
@@ -127,13 +149,35 @@ class _Collector(Collector):
             workers.add_metric(who, reading.workers)
         yield from (requests, latency, batches, rows, restarts, hangs, waiting, workers, swaps)
 
+    def _of_the_process(self) -> Iterator[Metric]:
+        failures = CounterMetricFamily(
+            "legion_task_failures", "Long-lived tasks that ended unasked and were started again.", labels=["task"]
+        )
+        for task, count in sorted(supervision.failures.items()):
+            failures.add_metric([task], count)
+        ended = CounterMetricFamily(
+            "legion_connections_ended", "HTTP connections that the gateway refused or gave up.", labels=["reason"]
+        )
+        for reason, count in sorted(self._connections.ended.items()):
+            ended.add_metric([reason], count)
+        yield GaugeMetricFamily("legion_connections", "HTTP connections that are open.", self._connections.open)
+        held, limit = self._budget.held, self._budget.limit
+        yield GaugeMetricFamily("legion_held_bytes", "Bytes of requests and answers that are held now.", held)
+        yield GaugeMetricFamily("legion_held_bytes_limit", "Above it, requests are refused with 503.", limit)
+        yield from (ended, failures)
+
 
 class Metrics:
-    """Renders /metrics from the readings that the function gives."""
+    """Renders /metrics from the readings that the function gives, the memory budget and the connections' counts."""
 
-    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(
+        self,
+        readings: Callable[[], Iterable[Reading]],
+        budget: MemoryBudget,
+        connections: ConnectionMeter | None = None,
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(readings))
+        self._registry.register(_Collector(readings, budget, connections or ConnectionMeter()))
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -1,15 +1,14 @@
-"""The gateway as a process: bind, start the models, serve, and on SIGTERM drain and end with 0."""
+"""The gateway as a process: bind, start the models, serve, and on a signal drain and end with 0."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
-import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +16,35 @@ import msgspec
 import uvicorn
 import uvloop
 
+from legion import logs
 from legion.errors import MissingExtraError, OutsideError, UsageError
+from legion.gateway import descriptors
 from legion.gateway.deployments.declaration import Declaration
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.fleet import Fleet
 from legion.gateway.deployments.provisioner import Provisioner
+from legion.gateway.deployments.provisioner_process import ProvisionerProcess
 from legion.gateway.deployments.routes import Routes
 from legion.gateway.deployments.saved_deployments import SavedDeployments
 from legion.gateway.deployments.variant import Kept
 from legion.gateway.http.app import Gateway
+from legion.gateway.http.connections import Connections
 from legion.gateway.http.fast_path import protocol_for
+from legion.gateway.limits import Limits
+from legion.gateway.machine_memory import machine_memory
 from legion.gateway.management.admin import Admin
 from legion.gateway.management.endpoints import Management
+from legion.gateway.memory_budget import MemoryBudget
+from legion.gateway.shutdown import Shutdown
+from legion.gateway.supervision import supervise
 
 if TYPE_CHECKING:
     from legion.gateway.open_inference.grpc_service import GrpcService
 
-_DRAIN = 25
+# Seconds in which what has been taken in is answered, once nothing more is accepted.
+_GRACE = 25
+# Of the memory that there is, so much (one part of four) is for requests and answers.
+_SHARE = 4
 
 OnReady = Callable[[list[Deployment], float], None]
 
@@ -44,6 +55,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def serve_until(self, stopped: asyncio.Event, sock: socket.socket) -> None:
+        """Serve until `stopped` is set, then answer what was taken in."""
+        self._stopped = stopped
+        await self.serve([sock])
+
+    async def on_tick(self, counter: int) -> bool:
+        self.should_exit = self._stopped.is_set()
+        return await super().on_tick(counter)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -60,22 +80,28 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Grpc(msgspec.Struct, frozen=True):
-    """Where gRPC is listened for; a message has at most `max_body` bytes."""
+    """Where gRPC is listened for; a message has at most `max_body` bytes, and `timeout` seconds to arrive."""
 
     host: str
     port: int
     max_body: int
+    timeout: float = Limits().timeout
 
 
 class Setting(msgspec.Struct, frozen=True):
     """How a gateway is to be: `cache` for what is fetched; with `state` and `token` it keeps deployments and has an
-    admin API; with `grpc` it speaks the Open Inference Protocol there as well. `say` takes a line for people."""
+    admin API; with `grpc` it speaks the Open Inference Protocol there as well. `say` takes a line for people.
+    After a signal it says for `drain` seconds that it is not ready, while it still accepts requests. Requests and
+    answers take at most `memory` bytes, by default a quarter of what this process may use.
+    """
 
     cache: Path
     say: Callable[[str], None]
     state: Path | None = None
     token: str | None = None
     grpc: Grpc | None = None
+    drain: float = 0.0
+    memory: int | None = None
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -86,7 +112,7 @@ class Declared(msgspec.Struct, frozen=True):
 
 
 def serve(declared: Sequence[Declared], sock: socket.socket, setting: Setting, *, on_ready: OnReady) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; a second one ends this process at once, by the signal.
 
     Raises UsageError for two models of one name, and what kept a model from starting where there is no admin API
     to say it.
@@ -102,32 +128,39 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
     loop = asyncio.get_running_loop()
     began = loop.time()
     saved = None if setting.state is None else SavedDeployments(setting.state / "deployments")
+    shares = descriptors.share(descriptors.raise_limit(), grpc=setting.grpc is not None)
+    connections = Connections(most=shares.http)
+
+    def drain() -> None:
+        connections.draining = True
+        if setting.drain > 0:
+            setting.say(
+                f"draining: requests are accepted for another {setting.drain:g} s; a second signal ends at once"
+            )
+
+    shutdown = Shutdown(setting.drain, drain)
     routes = Routes()
-    gateway = Gateway(routes)
-    fleet = Fleet(routes, Provisioner(setting.cache), setting.say, saved)
+    budget = MemoryBudget(machine_memory() // _SHARE if setting.memory is None else setting.memory)
+    gateway = Gateway(routes, budget)
+    fleet = Fleet(routes, Provisioner(partial(ProvisionerProcess.start, setting.cache)), setting.say, saved)
     admin = None if setting.token is None else Admin(fleet, setting.token, sock.getsockname()[0]).app()
-    gateway.control = Management(lambda: list(fleet.deployments.values()), admin).app()
-    server = _server(gateway)
-    face = None if setting.grpc is None else _grpc_service(gateway, setting.grpc)
-    stopped = asyncio.Event()
-
-    def stop() -> None:
-        stopped.set()
-        server.should_exit = True
-
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop)
+    gateway.control = Management(lambda: list(fleet.deployments.values()), connections, budget, admin).app()
+    server = _server(gateway, connections, shares.backlog)
+    face = None if setting.grpc is None else _grpc_service(gateway, setting.grpc, shares.grpc)
+    shutdown.listen()
     fleet.restore()
     for one in declared:
         fleet.put(one.declaration, one.kept)
-    faces = [server.serve([sock])]
+    faces = [server.serve_until(shutdown.stopped, sock)]
     if face is not None:
         setting.say(f"the Open Inference Protocol over gRPC at {face.address}")
-        faces.append(face.run(stopped, _DRAIN))
+        faces.append(face.run(shutdown.stopped, _GRACE))
     listening = asyncio.gather(*faces)
+    watching = supervise("connections", connections.watch)
     starting = loop.create_task(_started(fleet, strict=admin is None))
     try:
-        await asyncio.wait((starting, loop.create_task(stopped.wait())), return_when=asyncio.FIRST_COMPLETED)
+        stopped = loop.create_task(shutdown.stopped.wait())
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
             gc.collect()
@@ -135,10 +168,11 @@ async def _run(declared: Sequence[Declared], sock: socket.socket, setting: Setti
             on_ready(list(fleet.deployments.values()), loop.time() - began)
         await listening
     finally:
-        stop()
+        shutdown.stopped.set()
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await asyncio.gather(listening, return_exceptions=True)
+        watching.cancel()
         await fleet.stop()
 
 
@@ -153,24 +187,27 @@ def load_grpc() -> type[GrpcService]:
     return GrpcService
 
 
-def _grpc_service(gateway: Gateway, grpc: Grpc) -> GrpcService:
-    return load_grpc()(gateway, grpc.host, grpc.port, grpc.max_body)
+def _grpc_service(gateway: Gateway, grpc: Grpc, max_connections: int) -> GrpcService:
+    service = load_grpc()
+    return service(
+        gateway, grpc.host, grpc.port, max_body=grpc.max_body, max_connections=max_connections, timeout=grpc.timeout
+    )
 
 
-def _server(gateway: Gateway) -> _Server:
+def _server(gateway: Gateway, connections: Connections, backlog: int) -> _Server:
     return _Server(
         uvicorn.Config(
             gateway,
             loop="none",
-            http=protocol_for(gateway),
+            http=protocol_for(gateway, connections),
+            backlog=backlog,
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=_DRAIN,
+            timeout_graceful_shutdown=_GRACE,
         )
     )
 
@@ -186,4 +223,4 @@ async def _started(fleet: Fleet, *, strict: bool) -> None:
 
 def configure_logging() -> None:
     """Warnings and errors to standard error, one line each."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logs.configure()

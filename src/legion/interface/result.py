@@ -115,6 +115,11 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
+    return _plain_object(value)
+
+
+def _plain_object(value: Any) -> Any:
+    """A value that is neither a number, a text nor a container, as what JSON can hold."""
     if isinstance(value, (bytes, bytearray)):
         return base64.encodebytes(bytes(value)).decode("ascii")
     if type(value).__name__ in ("NAType", "NaTType"):

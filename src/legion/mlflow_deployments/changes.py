@@ -1,4 +1,4 @@
-"""MLflow's words for a deployment (a model URI and `-C name=value`) → Legion's declaration."""
+"""MLflow's terms for a deployment (a model URI and `-C name=value`) → Legion's declaration."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from legion.errors import ModelReferenceError, UsageError
-from legion.reference import parse as parse_reference
+from legion.api.declaration_file import absolute_model
+from legion.errors import UsageError
 
 _FIELDS = ("follow", "sticky")
 _SECTIONS = ("limits", "workers")
@@ -17,7 +17,7 @@ _DEFAULT_VARIANT = "champion"
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What a config asks for. `fields` are those of the declaration, sections as mappings."""
+    """A config, read. `fields` are those of the declaration, sections as mappings."""
 
     variant: str | None = None
     weight: float | None = None
@@ -41,7 +41,7 @@ def wish(config: Mapping[str, Any] | None) -> Wish:
         elif name in _SECTIONS and isinstance(value, Mapping):
             fields.setdefault(name, {}).update(value)
         else:
-            raise UsageError(f"the config {name!r} is not known; see mlflow deployments help -t legion")
+            raise UsageError(f"unknown config {name!r}; see mlflow deployments help -t legion")
     try:
         return msgspec.convert({**taken, "fields": fields}, Wish)
     except msgspec.ValidationError as error:
@@ -50,21 +50,24 @@ def wish(config: Mapping[str, Any] | None) -> Wish:
 
 def created(name: str, model_uri: str, wished: Wish) -> dict[str, Any]:
     """The declaration of a new deployment of one variant."""
-    variant: dict[str, Any] = {"name": wished.variant or _DEFAULT_VARIANT, "model": _absolute(model_uri)}
+    variant: dict[str, Any] = {
+        "name": wished.variant or _DEFAULT_VARIANT,
+        "model": absolute_model(model_uri, Path.cwd()),
+    }
     if wished.weight is not None:
         variant["weight"] = wished.weight
     return _with_fields({"name": name, "variants": [variant]}, wished)
 
 
 def updated(declaration: Mapping[str, Any], model_uri: str | None, wished: Wish) -> dict[str, Any]:
-    """The declaration with another model, weight or fields. Raises UsageError where the variant is not clear."""
+    """The declaration with another model, weight or fields. Raises UsageError where the variant is ambiguous."""
     variants = [dict(variant) for variant in declaration["variants"]]
     changed: dict[str, Any] = {**declaration, "variants": variants}
     if model_uri is not None or wished.weight is not None or wished.variant is not None:
         place = _place(variants, model_uri, wished, str(declaration["name"]))
         if model_uri is not None:
-            variants[place]["model"] = _absolute(model_uri)
-            # What was found first is kept of a version, not of an alias: that is followed unless it is said.
+            variants[place]["model"] = absolute_model(model_uri, Path.cwd())
+            # It was set for a fixed version; an alias is followed unless the config says otherwise.
             if changed.get("follow") is False:
                 del changed["follow"]
         if wished.weight is not None:
@@ -76,18 +79,18 @@ def _place(variants: list[dict[str, Any]], model_uri: str | None, wished: Wish, 
     names = [variant["name"] for variant in variants]
     if wished.variant is None:
         if len(names) > 1:
-            raise UsageError(f"{name} has the variants {', '.join(names)}; say which with -C variant=NAME")
+            raise UsageError(f"{name} has the variants {', '.join(names)}; choose one with -C variant=NAME")
         return 0
     if wished.variant in names:
         return names.index(wished.variant)
     if model_uri is None:
-        raise UsageError(f"{name} has no variant {wished.variant!r}; add it with its model, -m URI")
+        raise UsageError(f"{name} has no variant {wished.variant!r}; give its model with -m URI to add it")
     variants.append({"name": wished.variant, "weight": 0.0})
     return len(names)
 
 
 def _share(variants: list[dict[str, Any]], place: int, weight: float) -> None:
-    """Give one variant this weight; the others keep their proportions in what is left."""
+    """Give one variant this weight; the others share the rest in their previous proportions."""
     others = [variant for number, variant in enumerate(variants) if number != place]
     before = sum(variant["weight"] for variant in others)
     for variant in others:
@@ -102,17 +105,8 @@ def _with_fields(declaration: dict[str, Any], wished: Wish) -> dict[str, Any]:
     return declaration
 
 
-def _absolute(model_uri: str) -> str:
-    try:
-        reference = parse_reference(model_uri)
-    except ModelReferenceError:
-        # The gateway names what is wrong with it, with all other faults.
-        return model_uri
-    return str(Path.cwd() / reference.path) if reference.scheme == "path" else model_uri
-
-
 def _typed(value: Any) -> Any:
-    """A number or boolean that was written as JSON writes it; other text as it is."""
+    """The number or boolean that a JSON text stands for; other text as it is."""
     if not isinstance(value, str):
         return value
     try:

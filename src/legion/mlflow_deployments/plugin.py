@@ -9,8 +9,7 @@ from mlflow.deployments import BaseDeploymentClient, PredictionsResponse
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 
-from legion.client import GatewayRefused
-from legion.errors import RefusedError, UsageError
+from legion.errors import GatewayRefused, RefusedError, UsageError
 from legion.mlflow_deployments import changes
 from legion.mlflow_deployments.changes import Wish
 from legion.mlflow_deployments.target import as_mlflow, connected
@@ -24,7 +23,7 @@ Described = dict[str, Any]
 class LegionDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
     """`mlflow.deployments.get_deploy_client("legion")`, or `"legion:http://HOST:PORT"`.
 
-    A deployment is described as the gateway's admin API does it (`name`, `state`, `paths`, `variants` …), and by
+    A deployment is returned as the gateway's admin API describes it (`name`, `state`, `paths`, `variants` …), with
     its `flavor`, which is always python_function. All calls raise MlflowException.
     """
 
@@ -41,16 +40,16 @@ class LegionDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
         config: Mapping[str, Any] | None = None,
         endpoint: str | None = None,
     ) -> Described:
-        """Deploy a model and wait until it answers. `config` as `mlflow deployments help -t legion` lists it.
+        """Deploy a model and wait until it serves. `mlflow deployments help -t legion` lists the fields of `config`.
 
-        Raises MlflowException where there is one of that name, and where the model is refused: nothing is
+        Raises MlflowException where a deployment of that name exists, and where the model is refused: nothing is
         deployed then.
         """
         with as_mlflow():
             _check(flavor, endpoint)
             wished = changes.wish(config)
             if self._find(name) is not None:
-                message = f"there is a deployment {name} already; use update, or delete it"
+                message = f"the deployment {name} exists already; update it, or delete it first"
                 raise MlflowException(message, error_code=RESOURCE_ALREADY_EXISTS)
             try:
                 return self._deploy(changes.created(name, model_uri, wished), wished)
@@ -67,9 +66,9 @@ class LegionDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
         config: Mapping[str, Any] | None = None,
         endpoint: str | None = None,
     ) -> Described:
-        """Give a deployment another model, another variant, weight or setting, and wait until it answers.
+        """Change a deployment's model, variants, weights or settings, and wait until it serves.
 
-        What served before answers until then, and goes on where the model is refused.
+        The previous version serves until then, and keeps serving where the model is refused.
         """
         with as_mlflow():
             _check(flavor, endpoint)
@@ -80,7 +79,7 @@ class LegionDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
     def delete_deployment(
         self, name: str, config: Mapping[str, Any] | None = None, endpoint: str | None = None
     ) -> None:
-        """End a deployment once it has answered what it has taken in; one that is not there is no error."""
+        """End a deployment once it has answered the requests it has accepted. A missing one is not an error."""
         with as_mlflow():
             _check(None, endpoint)
             try:
@@ -90,7 +89,7 @@ class LegionDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
                     raise
 
     def list_deployments(self, endpoint: str | None = None) -> list[Described]:
-        """Every deployment of the gateway."""
+        """All deployments of the gateway."""
         with as_mlflow():
             _check(None, endpoint)
             return [_described(view) for view in self._client.deployments()]
@@ -106,8 +105,8 @@ class LegionDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
     ) -> PredictionsResponse:
         """Predict n rows: a DataFrame, a list of n dicts, an array, named arrays, or a body of MLflow's protocol.
 
-        `endpoint` is another word for the deployment's name. The answer's `predictions` are those of the model's
-        own MLflow server.
+        `endpoint` is another name for `deployment_name`. The `predictions` of the response are those that the
+        model's own MLflow server would give.
         """
         with as_mlflow():
             if isinstance(inputs, Mapping) and not any(form in inputs for form in _FORMS):
@@ -132,9 +131,9 @@ class LegionDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
 
 def _check(flavor: str | None, endpoint: str | None) -> None:
     if flavor not in (None, _FLAVOR):
-        raise UsageError(f"the flavor {flavor!r} is not deployed by itself; leave it out, the model's own is used")
+        raise UsageError(f"the flavor {flavor!r} cannot be chosen; leave it out, the model's own is used")
     if endpoint is not None:
-        raise UsageError("a gateway is one endpoint; leave --endpoint out and name the gateway in the target")
+        raise UsageError("a gateway has no endpoints; leave out --endpoint and name the gateway in the target")
 
 
 def _described(view: dict[str, Any]) -> Described:

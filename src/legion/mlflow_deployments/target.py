@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
-from legion.client import Client, GatewayRefused
-from legion.errors import LegionError, OutsideError, UsageError
-from legion.settings import admin_token, gateway_url
+from legion.api.deployments import Client, connect
+from legion.errors import GatewayRefused, LegionError, OutsideError, UsageError
 
 _HELP = """\
 Deploys models to a running Legion gateway (legion serve --admin, or legion up).
 
 Target
     legion                      the gateway of LEGION_GATEWAY, else http://127.0.0.1:5001
-    legion:http://HOST:PORT     this one
-    The admin token is LEGION_ADMIN_TOKEN; for a gateway of this machine and user it is found.
+    legion:http://HOST:PORT     the gateway at this address
+    The admin token is LEGION_ADMIN_TOKEN; that of a gateway of this machine and user is found by itself.
 
 Model URI
     models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/STAGE, runs:/ID/PATH, or the path of an artifact
-    or model folder on the gateway's machine. An alias or stage is followed: the deployment moves with it.
+    or model folder on the gateway's machine. An alias or stage is followed: when it moves, so does the deployment.
 
 Config (-C name=value)
     variant          the variant that create and update act on (champion)
-    weight           update: its share of the requests in percent; the other variants share the rest as before
-    follow           true, false, or the time between looks at the registry, such as 10s
-    sticky           header:NAME; a caller who sends the same value always meets the same variant
+    weight           update: its share of the requests in percent; the other variants keep their proportions
+    follow           true, false, or how often to query the registry, such as 10s
+    sticky           header:NAME; requests with the same value always go to the same variant
     limits.max_body, limits.queue, limits.timeout               such as 64MiB, 1024, 60s
     workers.replicas, workers.env, workers.keep_warm            such as 2, auto, 300s
-    wait             false: return when the deployment is accepted, not when it is ready
+    wait             false: return once the deployment is accepted, not when it is ready
     wait_timeout     seconds to wait (600)
-    run-local takes port, host, workers and env.
+    run-local takes the options of legion serve: port, host, workers, env, max_body, timeout …
 
 A new model of an existing deployment under test, with a tenth of the requests:
     mlflow deployments update -t legion --name wine -m models:/wine@challenger -C variant=challenger -C weight=10
@@ -50,9 +48,8 @@ def connected(target_uri: str) -> Client:
     """A client of the gateway that the target names. Raises UsageError."""
     name, _, address = target_uri.partition(":")
     if name != "legion" or address.startswith("/"):
-        raise UsageError(f"{target_uri!r} is no target of Legion; write legion or legion:http://HOST:PORT")
-    url = gateway_url(os.environ, address)
-    return Client(url, admin_token(os.environ, url))
+        raise UsageError(f"{target_uri!r} is not a target of Legion; write legion or legion:http://HOST:PORT")
+    return connect(address or None)
 
 
 @contextmanager

@@ -11,14 +11,15 @@ import os
 import signal
 import sys
 import threading
-import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from legion.provision.follow import follow
 from legion.provision.housekeeping import Housekeeping
-from legion.provisioning_messages import Cancel, Delivery, Event, Failure, Mark, Order, Request
+from legion.provision.lines import line
+from legion.provisioning_messages import Cancel, Delivery, Failure, Mark, Notice, Order, Request
 from legion.registry import versions
 
 _logger = logging.getLogger("legion.provision")
@@ -26,13 +27,15 @@ _logger = logging.getLogger("legion.provision")
 # MLflow's own defaults wait for minutes on a server that is away; the next look comes soon enough.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 
+Write = Callable[[bytes], None]
+
 
 class Provisioner:
-    """Attends to each order in a thread of its own."""
+    """Attends to each order in a thread of its own. `write` gets one whole line at a time."""
 
-    def __init__(self, cache: Path, out: int) -> None:
+    def __init__(self, cache: Path, write: Write) -> None:
         self._cache = cache
-        self._out = out
+        self._write = write
         self._writing = threading.Lock()
         self._cancelled: dict[int, threading.Event] = {}
         self._housekeeping = Housekeeping(cache, os.environ)
@@ -40,28 +43,41 @@ class Provisioner:
     def take(self, request: Request) -> None:
         """Begin, cancel or note what was asked for; returns at once."""
         if isinstance(request, Order):
-            self._cancelled[request.id] = threading.Event()
-            threading.Thread(target=self._attend, args=(request,), daemon=True).start()
+            cancelled = self._cancelled[request.id] = threading.Event()
+            self._begin(request, lambda: self._attend(request, cancelled))
         elif isinstance(request, Cancel):
-            if (cancelled := self._cancelled.pop(request.id, None)) is not None:
-                cancelled.set()
+            if (found := self._cancelled.pop(request.id, None)) is not None:
+                found.set()
         else:
-            threading.Thread(target=_mark, args=(request,), daemon=True).start()
+            self._begin(request, lambda: _mark(request))
 
-    def _attend(self, order: Order) -> None:
-        cancelled = self._cancelled.get(order.id, threading.Event())
+    def _begin(self, request: Order | Mark, work: Callable[[], None]) -> None:
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except RuntimeError as error:
+            _logger.exception("no thread could be started")
+            if isinstance(request, Order):
+                self._fail(request, error)
+
+    def _attend(self, order: Order, cancelled: threading.Event) -> None:
         try:
             follow(order, self._cache, self._emit, cancelled)
-        except Exception as error:
-            traceback.print_exc()
-            self._emit(Failure(order.id, f"{order.model} could not be brought: {type(error).__name__}", "outside"))
+        # Also SystemExit, which would end the thread without a word.
+        except BaseException as error:
+            _logger.exception("%s could not be brought", order.model)
+            self._fail(order, error)
+        finally:
+            self._cancelled.pop(order.id, None)
 
-    def _emit(self, event: Event) -> None:
-        line = memoryview(msgspec.json.encode(event) + b"\n")
+    def _fail(self, order: Order, error: BaseException) -> None:
+        reason = f"{order.model} could not be brought ({type(error).__name__}); see the gateway's log"
+        self._emit(Failure(order.id, reason, "outside"))
+
+    def _emit(self, notice: Notice) -> None:
+        encoded = line(notice)
         with self._writing:
-            while line:
-                line = line[os.write(self._out, line) :]
-        if isinstance(event, Delivery):
+            self._write(encoded)
+        if isinstance(notice, Delivery):
             self._housekeeping.delivered()
 
 
@@ -73,6 +89,15 @@ def _mark(mark: Mark) -> None:
         _logger.warning("the registry was not told that %s version %s is refused", name, version)
 
 
+def _to(descriptor: int) -> Write:
+    def write(encoded: bytes) -> None:
+        rest = memoryview(encoded)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    return write
+
+
 def main(argv: list[str]) -> None:
     """`argv` is the cache folder."""
     for name, value in _PATIENCE.items():
@@ -81,10 +106,13 @@ def main(argv: list[str]) -> None:
     # What libraries print is a log line, not an event.
     out = os.dup(1)
     os.dup2(2, 1)
-    provisioner = Provisioner(Path(argv[0]), out)
+    provisioner = Provisioner(Path(argv[0]), _to(out))
     decoder = msgspec.json.Decoder(Request)
-    for line in sys.stdin.buffer:
-        provisioner.take(decoder.decode(line))
+    for request in sys.stdin.buffer:
+        try:
+            provisioner.take(decoder.decode(request))
+        except msgspec.DecodeError as error:
+            _logger.error("a request cannot be read (%s): %r", error, request[:200])
     # Builders of environments and other children go too.
     os.killpg(0, signal.SIGKILL)
 

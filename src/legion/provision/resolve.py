@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from legion import wire
-from legion.artifact import golden, manifest
+from legion.artifact import manifest
 from legion.artifact.archive import cached, open_artifact, unpacked
 from legion.artifact.plan import GOLDEN, plan_for
 from legion.disk.cache import EXPORTS, Note, claim, hold, keep, scratch
@@ -21,6 +21,7 @@ from legion.environment import docker, java
 from legion.environment.interpreter import interpreter
 from legion.environment.spec import read_spec
 from legion.errors import UsageError
+from legion.provision.example import example
 from legion.reference import Reference, parse
 
 Say = Callable[[str], None]
@@ -88,7 +89,7 @@ def _from_folder(folder: Path, digest: str | None, *, env: str, cache: Path, say
         else:
             python = interpreter(read_spec(folder, described.binaries.conda_path), env, cache=cache, say=say)
         keep(hold(folder))
-    return Resolved(plan_for(folder.absolute(), described), python, _example(folder), digest)
+    return Resolved(plan_for(folder.absolute(), described), python, example(folder / GOLDEN), digest)
 
 
 def _contained(described: manifest.Manifest, folder: Path, *, env: str, cache: Path, say: Say) -> Path:
@@ -106,22 +107,6 @@ def _contained(described: manifest.Manifest, folder: Path, *, env: str, cache: P
 
 def _manifest_in(folder: Path) -> Path | None:
     return next((folder / name for name in manifest.FILE_NAMES if (folder / name).is_file()), None)
-
-
-def _example(folder: Path) -> dict[str, Any] | None:
-    """The first golden request, cut to one row where it is a table."""
-    path = folder / GOLDEN
-    if not path.is_file():
-        return None
-    cases = golden.load(path).cases
-    if not cases:
-        return None
-    request = dict(cases[0].request)
-    split = request.get("dataframe_split")
-    if isinstance(split, dict) and isinstance(split.get("data"), list):
-        request["dataframe_split"] = {**split, "data": split["data"][:1]}
-        request["dataframe_split"].pop("index", None)
-    return request
 
 
 def _pulled(reference: Reference, *, env: str, cache: Path, say: Say) -> Resolved:

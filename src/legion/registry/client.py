@@ -13,6 +13,7 @@ from typing import Any
 from legion.documents.redaction import redacted
 from legion.errors import LegionError, MissingExtraError, RegistryError
 from legion.registry.contention import alone
+from legion.registry.mlflow_import import imported
 
 # Table creation line by line, a missing git binary, the command of a run: nothing the user asked about.
 # How urllib3 names who it gave up on, and why.
@@ -38,8 +39,7 @@ def connect(tracking_uri: str | None = None) -> Any:
     """
     require_mlflow("The model registry")
     with answering("the registry cannot be opened"):
-        import mlflow  # noqa: PLC0415
-
+        mlflow = imported()
         hush()
         if tracking_uri is not None:
             # Not the client's argument alone: MLflow's stores look the logged model up at the process-wide one.
@@ -49,15 +49,13 @@ def connect(tracking_uri: str | None = None) -> Any:
 
 def address() -> tuple[str, str]:
     """Where MLflow's tracking server and its registry are: two URIs, which may hold credentials."""
-    import mlflow  # noqa: PLC0415
-
+    mlflow = imported()
     return str(mlflow.get_tracking_uri()), str(mlflow.get_registry_uri())
 
 
 def _opened_client() -> Any:
     """A client whose databases have their tables; a process makes them while the others wait, or two would fail."""
-    import mlflow  # noqa: PLC0415
-
+    mlflow = imported()
     # MLflow fills its tables of stores on first use, and a second thread would find them half full.
     with _opening, ExitStack() as locks:
         new = sorted({uri for uri in address() if _is_database(uri)} - _opened)

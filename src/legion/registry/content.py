@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from legion.artifact import folder as folders
+from legion.artifact import mlmodel
 from legion.errors import ArchiveError, VerificationError
 from legion.registry import flavor
 
@@ -48,7 +49,7 @@ def leave_out_flavor(tree: Path) -> None:
     """Remove the flavor's own files from a tree that has them."""
     if flavor.is_in(tree):
         shutil.rmtree(tree / flavor.FOLDER, ignore_errors=True)
-        (tree / flavor.MLMODEL).unlink()
+        (tree / mlmodel.FILE_NAME).unlink()
 
 
 def _compiled(name: str) -> bool:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from legion.disk import durable
+from legion.disk import lock
 
 # Seconds: the first pause, doubled each time up to the second number, and all tries together.
 _PAUSE, _LONGEST, _ALTOGETHER = 0.05, 2.0, 180.0
@@ -51,7 +51,7 @@ def alone(*names: str) -> Iterator[None]:
         yield
         return
     key = hashlib.sha256("\0".join(names).encode()).hexdigest()[:32]
-    with durable.locked(folder / f"{key}.lock"):
+    with lock.transient(folder / f"{key}.lock"):
         yield
 
 

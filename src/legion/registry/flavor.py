@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 
 from legion.artifact.manifest import Manifest
+from legion.artifact.mlmodel import FILE_NAME, read_mlmodel
 from legion.environment.spec import read_spec
-from legion.errors import EnvironmentRefused
+from legion.errors import EnvironmentRefused, RefusedError
 
 LOADER = "legion_gppi_loader"
 FOLDER = "legion_pyfunc"
-MLMODEL = "MLmodel"
 FORMAT = 1
 # What descriptions in the wild call their types → MLflow's names.
 _TYPES = {
@@ -46,7 +46,7 @@ def add(tree: Path, manifest: Manifest, mlflow_version: str) -> None:
 
     A model that MLflow cannot run (java, or an image's dependencies) gets the `legion` flavor alone.
     """
-    if (tree / MLMODEL).exists() or (tree / FOLDER).exists():
+    if (tree / FILE_NAME).exists() or (tree / FOLDER).exists():
         return
     model = manifest.model
     legion = {
@@ -67,22 +67,22 @@ def add(tree: Path, manifest: Manifest, mlflow_version: str) -> None:
             document["signature"] = signature
         (tree / FOLDER).mkdir()
         (tree / FOLDER / f"{LOADER}.py").write_bytes(_loader_source())
-    (tree / MLMODEL).write_text(yaml.safe_dump(document, sort_keys=True), encoding="utf-8")
+    (tree / FILE_NAME).write_text(yaml.safe_dump(document, sort_keys=True), encoding="utf-8")
 
 
 def added(name: str) -> bool:
     """Whether a file of this name, relative to the tree, is one that `add` writes."""
-    return name == MLMODEL or name.startswith(f"{FOLDER}/")
+    return name == FILE_NAME or name.startswith(f"{FOLDER}/")
 
 
 def is_in(tree: Path) -> bool:
     """Whether the MLmodel file in this folder was written by `add`."""
     try:
-        document = yaml.safe_load((tree / MLMODEL).read_text(encoding="utf-8"))
-        pyfunc = document["flavors"].get("python_function", {})
-        return bool("format" in document["flavors"]["legion"] and pyfunc.get("loader_module", LOADER) == LOADER)
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        flavors = read_mlmodel(tree).flavors
+    except RefusedError:
         return False
+    loader = flavors.get("python_function", {}).get("loader_module", LOADER)
+    return "format" in flavors.get("legion", {}) and loader == LOADER
 
 
 def _environment(tree: Path, conda_path: str | None) -> dict[str, Any]:

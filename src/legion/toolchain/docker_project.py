@@ -92,7 +92,7 @@ def backend_for(image: Image) -> type[Any]:
     class Backend(LocalBackend):  # type: ignore[misc]
         """MLflow's steps, with the container in the place of the shell."""
 
-        def run(
+        def run(  # noqa: PLR0917 (MLflow's signature)
             self,
             project_uri: str,
             entry_point: str,

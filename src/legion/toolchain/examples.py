@@ -20,9 +20,12 @@ _SCALES = (0.9, 1.1, 0.75, 1.3)
 Request = dict[str, Any]
 
 
-def example_requests(folder: Path, mlmodel: dict[str, Any], signature: Signature) -> list[Request]:
-    """Requests to try the MLflow model in `folder` with, the most telling one first; empty where nothing is known."""
-    given = _input_example(folder, mlmodel)
+def example_requests(folder: Path, signature: Signature, serving_example: str | None = None) -> list[Request]:
+    """Requests to try the MLflow model in `folder` with, the most telling one first; empty where nothing is known.
+
+    `serving_example` is the path of its saved example, where that is not MLflow's usual one.
+    """
+    given = _input_example(folder, serving_example or "serving_input_example.json")
     if signature.kind != "columns":
         if given is not None:
             return [given]
@@ -48,18 +51,18 @@ def _further(names: list[Any] | None, rows: list[list[Any]], signature: Signatur
     return _singly(names, varied) if varied else _singly(*_drawn(signature))
 
 
-def _input_example(folder: Path, mlmodel: dict[str, Any]) -> Request | None:
+def _input_example(folder: Path, name: str) -> Request | None:
     """The serving input example that MLflow saved with the model, if there is a readable one."""
-    info = mlmodel.get("saved_input_example_info") or {}
-    path = folder / str(info.get("serving_input_path") or "serving_input_example.json")
-    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        return None
-    if path.stat().st_size > _MAX_BYTES:
-        return None
+    path = folder / name
     try:
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+            return None
+        if path.stat().st_size > _MAX_BYTES:
+            return None
         # The standard library's reader, because MLflow writes NaN into these files.
         body = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+    # A name that no file can have, a file that is no JSON.
+    except (OSError, ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 

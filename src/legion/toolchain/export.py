@@ -19,7 +19,8 @@ from legion.artifact import golden as goldens
 from legion.artifact import manifest as manifests
 from legion.artifact.archive import pack
 from legion.artifact.manifest import Binaries, Manifest, Model, Toolchain
-from legion.artifact.plan import LINEAR, plan_for, read_mlmodel
+from legion.artifact.mlmodel import MLmodel, read_mlmodel
+from legion.artifact.plan import LINEAR, plan_for
 from legion.environment.interpreter import interpreter
 from legion.environment.spec import read_spec
 from legion.errors import ArchiveError
@@ -59,7 +60,8 @@ def export(
 ) -> Exported:
     """Pack the MLflow model in `folder`; the same model gives the same digest.
 
-    Raises ArchiveError for a folder that is no MLflow model, ManifestError for a name or version that cannot be,
+    Raises ArchiveError for a folder that is no MLflow model, ManifestError for an MLmodel file with faults and for a
+    name or version that cannot be,
     EnvironmentRefused, EnvironmentBuildError, WorkerError where the model does not load.
     """
     mlmodel = _read_mlmodel(folder)
@@ -96,28 +98,27 @@ def portable_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:63].strip("-") or "model"
 
 
-def _read_mlmodel(folder: Path) -> dict[str, Any]:
+def _read_mlmodel(folder: Path) -> MLmodel:
     if not (folder / "MLmodel").is_file():
         raise ArchiveError(
             f"{folder} holds neither legion.model.yaml nor MLmodel; name the folder of a model", "MLmodel"
         )
-    read_mlmodel(folder)
-    document = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    if "python_function" not in document["flavors"]:
+    mlmodel = read_mlmodel(folder)
+    if "python_function" not in mlmodel.flavors:
         raise ArchiveError("the model has no python_function flavor; log it with a flavor that mlflow.pyfunc loads")
-    return dict(document)
+    return mlmodel
 
 
-def _manifest(tree: Path, mlmodel: dict[str, Any], wish: Wish, fallback_name: str) -> Manifest:
-    origin = {key: str(mlmodel[key]) for key in ("run_id", "model_id") if mlmodel.get(key)}
-    mlflow_version = str(mlmodel.get("mlflow_version") or "unknown")
+def _manifest(tree: Path, mlmodel: MLmodel, wish: Wish, fallback_name: str) -> Manifest:
+    ids = {"run_id": mlmodel.run_id, "model_id": mlmodel.model_id}
+    origin = {key: value for key, value in ids.items() if value}
     return Manifest(
         model=Model(
             name=wish.name or portable_name(fallback_name),
             version=wish.version or f"1.0.0-{_suffix(tree, origin)}",
             entrypoint=ENTRYPOINT,
         ),
-        toolchain=Toolchain("mlflow", mlflow_version, {"interface": "pyfunc"}),
+        toolchain=Toolchain("mlflow", mlmodel.mlflow_version or "unknown", {"interface": "pyfunc"}),
         binaries=Binaries(conda_path=_environment_file(tree, mlmodel)),
         output=origin,
     )
@@ -137,16 +138,16 @@ def _suffix(tree: Path, origin: dict[str, str]) -> str:
     return content.hexdigest()[:8]
 
 
-def _environment_file(tree: Path, mlmodel: dict[str, Any]) -> str:
+def _environment_file(tree: Path, mlmodel: MLmodel) -> str:
     """The file that describes the model's environment; one is written where MLflow left none."""
-    pyfunc = mlmodel["flavors"]["python_function"]
+    pyfunc = mlmodel.flavors["python_function"]
     env = pyfunc.get("env")
     # A string in MLflow 1.x, a mapping since 2.x.
     named = env.get("conda") if isinstance(env, dict) else env
     for name in (named, *_ENVIRONMENTS):
         if isinstance(name, str) and (tree / name).is_file():
             return name
-    python, version = pyfunc.get("python_version"), mlmodel.get("mlflow_version")
+    python, version = pyfunc.get("python_version"), mlmodel.mlflow_version
     pip = ["mlflow" if version is None else f"mlflow=={version}"]
     dependencies: list[Any] = [*([f"python={python}"] if python else []), "pip", {"pip": pip}]
     text = yaml.safe_dump({"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": dependencies})
@@ -158,9 +159,9 @@ def _entrypoint_source() -> bytes:
     return importlib.resources.files(__package__).joinpath(f"{ENTRYPOINT}.py").read_bytes()
 
 
-def _write_golden(tree: Path, manifest: Manifest, mlmodel: dict[str, Any], env: str, cache: Path, say: Say) -> int:
+def _write_golden(tree: Path, manifest: Manifest, mlmodel: MLmodel, env: str, cache: Path, say: Say) -> int:
     plan = plan_for(tree, manifest, reference=True)
-    requests = example_requests(tree, mlmodel, plan.signature)
+    requests = example_requests(tree, plan.signature, mlmodel.serving_example)
     if not requests:
         say(
             "the model has no input example and no signature, so the artifact holds no golden answers; log it with both"

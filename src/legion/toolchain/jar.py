@@ -60,7 +60,7 @@ def make_from_jar(
 
 def _told(signature: Signature) -> list[Request]:
     """The model's own example, where every column has one, and rows drawn from the columns' types."""
-    drawn = example_requests(Path("/nonexistent"), {}, signature)
+    drawn = example_requests(Path("/nonexistent"), signature)
     if any(field.example is None for field in signature.inputs):
         return drawn
     names = [field.name for field in signature.inputs]

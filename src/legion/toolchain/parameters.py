@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -16,7 +16,6 @@ from legion.errors import UsageError
 
 # What matters of a shell command here: an escaped character, a quote, a placeholder.
 _SHELL = re.compile(r"""\\.|'|"|\{[^{}]*\}""", re.S)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
 class Declared(Protocol):
@@ -25,19 +24,6 @@ class Declared(Protocol):
     name: str
     type: str
     default: Any
-
-
-def read_assignments(lines: Iterable[str]) -> dict[str, str]:
-    """`name=value` texts as a mapping. Raises UsageError for a text without =, a bad or a repeated name."""
-    found: dict[str, str] = {}
-    for line in lines:
-        name, equals, value = line.partition("=")
-        if not equals or not _NAME.fullmatch(name):
-            raise UsageError(f"-P {line!r} is no parameter; write -P NAME=VALUE")
-        if name in found:
-            raise UsageError(f"-P {name} is given twice; give it once")
-        found[name] = value
-    return found
 
 
 def check(given: Mapping[str, str], declared: Mapping[str, Declared], entry_point: str) -> None:

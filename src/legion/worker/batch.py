@@ -6,8 +6,8 @@ Rows out = rows in, or the answer is refused. One bad request fails alone.
 from __future__ import annotations
 
 import logging
-from time import perf_counter_ns
-from typing import Any, Dict, List, Optional, Tuple
+from time import monotonic, perf_counter_ns
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import msgspec
 
@@ -28,15 +28,26 @@ _logger = logging.getLogger("legion.worker")
 
 
 class _Job:
-    """A call on its way: `request` is None once it has a reply."""
+    """A call on its way: read (`request`), predicted (`items`), answered (`reply`)."""
 
-    __slots__ = ("codec", "items", "reply", "request")
+    __slots__ = ("call", "codec", "items", "predicted", "reply", "request")
 
-    def __init__(self, codec: Codec, request: Optional[Request], reply: Optional[Reply]) -> None:
+    def __init__(self, call: Call, codec: Codec) -> None:
+        self.call = call
         self.codec = codec
-        self.request = request
-        self.reply = reply
+        self.request: Optional[Request] = None
+        self.predicted = False
         self.items: Any = None
+        self.reply: Optional[Reply] = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the model need not be asked any more."""
+        return self.predicted or self.reply is not None
+
+    def refuse(self, error: Exception) -> None:
+        """Answer with what went wrong."""
+        self.reply = Reply(*self.codec.refuse(error))
 
 
 class Answerer:
@@ -58,71 +69,96 @@ class Answerer:
 
     def answer(self, calls: List[Call]) -> List[Reply]:
         """One reply a call, in their order."""
-        if self.streams is None:
-            return self._answer(calls)
-        begun = [self.streams.begin(call) for call in calls]
-        others = iter(self._answer([call for call, reply in zip(calls, begun) if reply is None]))
-        return [reply or next(others) for reply in begun]
+        return [reply for replies in self.replies(calls) for reply in replies]
 
-    def _answer(self, calls: List[Call]) -> List[Reply]:
-        if self.whole:
-            return [self._whole(call) for call in calls]
-        start = perf_counter_ns()
-        jobs = [self._read(call) for call in calls]
+    def replies(self, calls: List[Call]) -> Iterator[List[Reply]]:
+        """One reply a call, in their order, as they are ready: together those that were predicted together."""
+        if not self.merges or self.whole or len(calls) == 1:
+            for call in calls:
+                yield [self._answer_one(call)]
+            return
+        start, now = perf_counter_ns(), monotonic()
+        jobs = [self._read(call, now) for call in calls]
         decoded = perf_counter_ns()
-        self._predict([job for job in jobs if job.request is not None])
+        self._predict_merged([job for job in jobs if job.request is not None])
         predicted = perf_counter_ns()
-        replies = [job.reply or self._encode(job) for job in jobs]
-        encoded = perf_counter_ns()
-        times = (decoded - start) // 1000, (predicted - decoded) // 1000, (encoded - predicted) // 1000
-        for reply in replies:
-            reply.decode_us, reply.predict_us, reply.encode_us = times
-        return replies
+        ready: List[Reply] = []
+        for job in jobs:
+            if job.settled:
+                ready.append(self._encode(job))
+                continue
+            # Unlike the others, or they could not be predicted together.
+            if ready:
+                yield _timed(ready, decoded - start, predicted - decoded, 0)
+                ready = []
+            yield [self._predict_one(job)]
+        if ready:
+            yield _timed(ready, decoded - start, predicted - decoded, perf_counter_ns() - predicted)
 
-    def _read(self, call: Call) -> _Job:
-        codec = self.codecs[call.protocol]
+    def _answer_one(self, call: Call) -> Reply:
+        start = perf_counter_ns()
+        job = self._read(call, monotonic())
+        return self._encode(job) if job.settled else self._predict_one(job, perf_counter_ns() - start)
+
+    def _read(self, call: Call, now: float) -> _Job:
+        job = _Job(call, self.codecs[call.protocol])
+        if 0 < call.deadline < now:
+            job.reply = _late()
+        elif self.streams is not None:
+            job.reply = self.streams.begin(call)
+        if job.reply is None and self.whole:
+            job.reply = self._whole(call)
+        elif job.reply is None:
+            self._decode(job)
+        return job
+
+    def _decode(self, job: _Job) -> None:
         try:
-            return _Job(codec, codec.decode(call), None)
+            job.request = job.codec.decode(job.call)
         except InputError as error:
-            return _Job(codec, None, Reply(*codec.refuse(error)))
+            job.refuse(error)
         except Exception as error:
             # No body, whatever is in it, ends the worker.
             _logger.exception("a request could not be read")
-            return _Job(
-                codec, None, Reply(*codec.refuse(InputError(f"the body cannot be read: {error}", kind="syntax")))
-            )
+            job.refuse(InputError(f"the body cannot be read: {error}", kind="syntax"))
 
-    def _predict(self, jobs: List[_Job]) -> None:
-        """Fill in each job's items, or its reply where the model refused or failed."""
-        if self.merges and len(jobs) > 1:
-            first = next((job for job in jobs if _mergeable(job, job)), jobs[0])
-            like = [job for job in jobs if _mergeable(job, first)]
-            if len(like) > 1 and self._merged(like):
-                jobs = [job for job in jobs if job.request is not None and job.items is None]
-        for job in jobs:
-            self._alone(job)
+    def _predict_merged(self, jobs: List[_Job]) -> None:
+        """Predict those that are alike at once; where that fails, each is left to be predicted alone."""
+        first = next((job for job in jobs if _mergeable(job, job)), None)
+        like = [] if first is None else [job for job in jobs if _mergeable(job, first)]
+        if len(like) > 1:
+            self._merge(like)
 
-    def _merged(self, jobs: List[_Job]) -> bool:
-        """Predict all jobs' rows at once. False where that failed: then each goes alone."""
+    def _predict_one(self, job: _Job, decode_ns: int = 0) -> Reply:
+        if 0 < job.call.deadline < monotonic():
+            return _late()
+        start = perf_counter_ns()
+        self._predict(job)
+        predicted = perf_counter_ns()
+        reply = self._encode(job)
+        return _timed([reply], decode_ns, predicted - start, perf_counter_ns() - predicted)[0]
+
+    def _merge(self, jobs: List[_Job]) -> None:
+        """Predict all jobs' rows at once, unless that fails."""
         table = concatenate([job.request.table for job in jobs if job.request is not None])
         try:
             items = result.items_of(self._model.predict(table, None))
         except BaseException as error:
             _stop_if_asked(error)
-            return False
+            return
         if not isinstance(items, list) or len(items) != table.n:
             _logger.warning("a merged prediction gave the wrong number of rows; requests are no longer merged")
             self.merges = False
-            return False
+            return
         start = 0
         for job in jobs:
             assert job.request is not None
             end = start + job.request.table.n
-            job.items = items[start:end]
+            job.items, job.predicted = items[start:end], True
             start = end
-        return True
 
-    def _alone(self, job: _Job) -> None:
+    def _predict(self, job: _Job) -> None:
+        """Fill in the job's items, or its reply where the model refused or failed."""
         assert job.request is not None
         table, params = job.request.table, job.request.params
         try:
@@ -130,15 +166,18 @@ class Answerer:
             # A model that answers with something else than rows (a string, one dict) is taken at its word.
             if isinstance(items, list) and table.objects is None and self.merges and len(items) != table.n:
                 raise ValueError(f"the model gave {len(items)} answers for {table.n} rows")
-            job.items = items
+            job.items, job.predicted = items, True
         except BaseException as error:
             _stop_if_asked(error)
             job.reply = self.failed(error, job.codec)
 
     def _encode(self, job: _Job) -> Reply:
+        if job.reply is not None:
+            return job.reply
         assert job.request is not None
         try:
             body, content_type = job.codec.encode(job.items, job.request.wanted)
+            _check_size(body)
             return Reply(200, body, content_type, job.request.table.n)
         except Exception as error:
             return self.failed(error, job.codec)
@@ -156,14 +195,16 @@ class Answerer:
     def _whole(self, call: Call) -> Reply:
         start = perf_counter_ns()
         codec = self.codecs[call.protocol]
-        if call.protocol not in (wire.MLFLOW, wire.OPEN_INFERENCE):
-            refusal = InputError("this model's signature is no table; call it by /invocations or /v2/models/NAME/infer")
-            return Reply(*codec.refuse(refusal))
         try:
             if call.protocol == wire.OPEN_INFERENCE:
                 status, body, kind = self._infer_whole(call)
-            else:
+            elif call.protocol == wire.MLFLOW:
                 status, body, kind = self._model.invoke(call.body, call.content_type)
+            else:
+                raise InputError(
+                    "this model's signature is no table; call it by /invocations or by the Open Inference Protocol"
+                )
+            _check_size(body)
         except BaseException as error:
             _stop_if_asked(error)
             return self.failed(error, codec)
@@ -184,6 +225,23 @@ class Answerer:
 def _mergeable(job: _Job, first: _Job) -> bool:
     one, other = job.request, first.request
     return one is not None and other is not None and one.params is None and alike(one.table, other.table)
+
+
+def _check_size(body: bytes) -> None:
+    if len(body) > wire.LARGEST_ANSWER:
+        raise ValueError(f"the answer is over the limit of {wire.LARGEST_ANSWER} bytes; send fewer rows at a time")
+
+
+def _late() -> Reply:
+    """The caller has been told already, or will be at once."""
+    return Reply(504, b"", late=True)
+
+
+def _timed(replies: List[Reply], decode_ns: int, predict_ns: int, encode_ns: int) -> List[Reply]:
+    """Note how long what they share took."""
+    for reply in replies:
+        reply.decode_us, reply.predict_us, reply.encode_us = decode_ns // 1000, predict_ns // 1000, encode_ns // 1000
+    return replies
 
 
 def _stop_if_asked(error: BaseException) -> None:

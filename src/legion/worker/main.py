@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from time import monotonic
 from typing import List, Optional
 
 from legion import wire
@@ -24,40 +25,17 @@ from legion.errors import LegionError, RefusedError
 from legion.interface.model import StreamingModel
 from legion.worker import proof
 from legion.worker.batch import Answerer
+from legion.worker.channel import Channel
+from legion.worker.inbox import Inbox
+from legion.worker.memory import give_back
 from legion.worker.read_only import import_without_writing
 from legion.worker.streams import Streams
 
 _logger = logging.getLogger("legion.worker")
 
-
-class Channel:
-    """Whole frames over a blocking stream socket."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._sending = threading.Lock()
-        self._header = bytearray(wire.HEADER.size)
-
-    def receive(self) -> Optional[bytearray]:
-        """The next frame's body, or None when the parent has closed."""
-        if not self._fill(memoryview(self._header)):
-            return None
-        body = bytearray(wire.HEADER.unpack(self._header)[0])
-        return body if self._fill(memoryview(body)) else None
-
-    def _fill(self, view: memoryview) -> bool:
-        while view:
-            count = self._sock.recv_into(view)
-            if not count:
-                return False
-            view = view[count:]
-        return True
-
-    def send(self, message: object) -> None:
-        """Write one message, from any thread. Raises OSError when the parent is gone."""
-        frame = wire.frame(message)
-        with self._sending:
-            self._sock.sendall(frame)
+# Replies that are made within so many seconds, and hold no more than so many bytes, share a frame.
+_TOGETHER = 0.002
+_FRAME = 16 * 1024 * 1024
 
 
 def main(argv: List[str]) -> None:
@@ -108,19 +86,46 @@ def _prepare(plan: wire.Plan, channel: Channel) -> Optional[Answerer]:
 
 
 def _serve(channel: Channel, answerer: Answerer) -> None:
-    decode, decode_allow = wire.decoder(List[wire.Call]).decode, wire.decoder(wire.Allow).decode
     streams = answerer.streams
-    while True:
-        body = channel.receive()
-        if body is None:
-            return
-        if streams is None:
-            channel.send(answerer.answer(decode(body)))
-        elif wire.is_map(body):
-            streams.allow(decode_allow(body))
-        else:
-            channel.send(answerer.answer(decode(body)))
+    inbox = Inbox(channel, _ignore if streams is None else streams.allow)
+    while (work := inbox.next()) is not None:
+        handled = sum([len(call.body) for call in work.calls])
+        handled += _answer(channel, inbox, answerer, work)
+        del work
+        inbox.forget()
+        give_back(handled)
+        if streams is not None:
             streams.start()
+
+
+def _ignore(message: wire.Allow) -> None:
+    """Of a stream that there is not."""
+
+
+def _answer(channel: Channel, inbox: Inbox, answerer: Answerer, work: wire.Work) -> int:
+    """Send the replies as they are made, a few milliseconds' worth in one frame, so that the parent sees progress.
+
+    Returns how many bytes they have in all.
+    """
+    ready: wire.Replies = []
+    first, size, total, sent = work.first, 0, 0, monotonic()
+    for replies in answerer.replies(work.calls):
+        for reply in replies:
+            if ready and size + len(reply.body) > _FRAME:
+                channel.send(wire.Answers(first, ready))
+                first, ready, size, total = first + len(ready), [], 0, total + size
+            ready.append(reply)
+            size += len(reply.body)
+        if first + len(ready) == work.first + len(work.calls):
+            break
+        if (now := monotonic()) - sent > _TOGETHER:
+            channel.send(wire.Answers(first, ready))
+            first, ready, size, total, sent = first + len(ready), [], 0, total + size, now
+        # Who has left is not worked for.
+        inbox.look()
+    if ready:
+        channel.send(wire.Answers(first, ready))
+    return total + size
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +32,7 @@ def faults(text: bytes) -> dict[str, str]:
     return {fault.path: fault.message for fault in caught.value.faults}
 
 
-def test_every_field_is_read():
+def test_every_field_is_read() -> None:
     assert declaration.read_yaml(WHOLE, "wine.yaml") == Declaration(
         name="wine",
         variants=(
@@ -44,7 +46,7 @@ def test_every_field_is_read():
     )
 
 
-def test_one_model_is_enough():
+def test_one_model_is_enough() -> None:
     read = declaration.read_yaml(b"name: wine\nmodel: models:/wine@champion\n", "wine.yaml")
     assert read == Declaration("wine", (VariantDeclaration("champion", "models:/wine@champion"),), follow=2.0)
     assert declaration.read_yaml(b"name: wine\nmodel: models:/wine/3\n", "wine.yaml").follow is None
@@ -53,7 +55,7 @@ def test_one_model_is_enough():
     assert declaration.read_yaml(text, "wine.yaml").follow is None
 
 
-def test_json_and_yaml_mean_the_same():
+def test_json_and_yaml_mean_the_same() -> None:
     tree = {
         "model": "models:/wine@champion",
         "limits": {"max_body": 1024, "timeout": 2},
@@ -68,7 +70,7 @@ def test_json_and_yaml_mean_the_same():
     assert declaration.read_yaml(text, "wine.yaml") == read
 
 
-def test_all_faults_come_at_once():
+def test_all_faults_come_at_once() -> None:
     found = faults(
         b"""
 name: a b
@@ -123,7 +125,7 @@ nmae: x
         (b"model: a.zip\n", "name"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(text, path):
+def test_what_cannot_be_meant_is_refused(text: bytes, path: str | None) -> None:
     if path is None:
         # A path may be called anything; it is never given to a shell.
         assert declaration.read_yaml(text, "wine.yaml").variants[0].model == "$(touch x)://y"
@@ -132,7 +134,7 @@ def test_what_cannot_be_meant_is_refused(text, path):
 
 
 @pytest.mark.parametrize("weights", [(50, 49), (100, 1), (-1, 101), (0, 0)])
-def test_weights_sum_to_100(weights):
+def test_weights_sum_to_100(weights: tuple[int, ...]) -> None:
     variants = [
         {"name": f"v{place}", "model": "models:/wine/1", "weight": weight} for place, weight in enumerate(weights)
     ]
@@ -140,17 +142,71 @@ def test_weights_sum_to_100(weights):
         declaration.read_json(json.dumps({"variants": variants}).encode(), "wine", "wine")
 
 
-def test_the_name_in_the_body_is_the_path_s():
+def test_the_name_in_the_body_is_the_path_s() -> None:
     with pytest.raises(DeclarationError, match="'other'"):
         declaration.read_json(b'{"name": "other", "model": "models:/wine/1"}', "wine", "wine")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
-def test_a_body_that_is_no_mapping_is_refused(body):
+def test_a_body_that_is_no_mapping_is_refused(body: bytes) -> None:
     with pytest.raises(DeclarationError):
         declaration.read_json(body, "wine", "wine")
 
 
-def test_a_declaration_survives_json():
+def test_a_declaration_survives_json() -> None:
     read = declaration.read_yaml(WHOLE, "wine.yaml")
     assert msgspec.json.decode(msgspec.json.encode(read), type=Declaration) == read
+
+
+MIB_OF = {
+    "variants": json.dumps({"variants": [{"name": f"v{n}", "model": "models:/wine/1"} for n in range(20_000)]}),
+    "variants that are nothing": '{"variants": [' + ",".join(["{}"] * 340_000) + "]}",
+    "fields that are not known": json.dumps({f"limit{n}": n for n in range(70_000)}),
+    "fields in a section of a long name": json.dumps({"k" * 500_000: {str(n): 1 for n in range(40_000)}}),
+    "levels": '{"a":' * 170_000 + "1" + "}" * 170_000,
+    "levels of a field that is known": '{"limits":' + "[" * 900 + "]" * 900 + "}",
+    "a name": json.dumps({"name": "k" * 1_000_000, "model": "a.zip"}),
+    "a reference": json.dumps({"model": "models:/" + "x/" * 500_000}),
+    "a path": json.dumps({"model": "a" * 1_000_000}),
+    "digits": '{"model": "a.zip", "follow": ' + "9" * 1_000_000 + "}",
+    "digits as text": json.dumps({"model": "a.zip", "follow": "9" * 1_000_000}),
+}
+
+
+def as_json(body: Any) -> object:
+    return declaration.read_json(body, "wine", "wine")
+
+
+def as_yaml(text: Any) -> object:
+    return declaration.read_yaml(text, "wine.yaml")
+
+
+@pytest.mark.parametrize("text", MIB_OF.values(), ids=MIB_OF)
+@pytest.mark.parametrize("read", [as_json, as_yaml])
+def test_a_large_one_is_refused_quickly_and_in_few_words(text: Any, read: Any) -> None:
+    began = time.process_time()
+    with pytest.raises(DeclarationError) as caught:
+        read(text.encode())
+    assert time.process_time() - began < 2
+    assert len(str(caught.value)) < 50_000
+    assert len(caught.value.faults) <= 51
+
+
+def test_hundreds_of_variants_are_read() -> None:
+    variants = [{"name": f"v{n}", "model": f"models:/wine/{n}", "weight": 0.125} for n in range(800)]
+    read = declaration.read_json(json.dumps({"variants": variants}).encode(), "wine", "wine")
+    assert [variant.name for variant in read.variants] == [f"v{n}" for n in range(800)]
+    assert declaration.read_yaml(json.dumps({"name": "wine", "variants": variants}).encode(), "wine.yaml") == read
+
+
+def test_of_many_faults_the_first_are_told_and_the_rest_counted() -> None:
+    tree = {"model": "a.zip", **{f"field{n}": 1 for n in range(1000)}}
+    with pytest.raises(DeclarationError, match=r"\(file\): and 950 more$") as caught:
+        declaration.read_json(json.dumps(tree).encode(), "wine", "wine")
+    assert caught.value.faults[0].path == "field0"
+
+
+def test_a_field_that_is_nearly_known_is_named() -> None:
+    found = faults(b"name: wine\nmodel: a.zip\nlimit: {}\nworkers: {replica: 2}\n")
+    assert found["limit"].endswith("did you mean limits?")
+    assert found["workers.replica"].endswith("did you mean replicas?")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from legion.gateway.deployments.declaration import Declaration, VariantDeclaration
@@ -21,7 +23,7 @@ def entry(name: str, version: str = "1") -> SavedDeployment:
     return SavedDeployment(declaration, {"champion": Kept(delivery, delivery, "wine/9")})
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     saved = SavedDeployments(tmp_path / "deployments")
     saved.write(entry("b"))
     saved.write(entry("a"))
@@ -32,19 +34,34 @@ def test_what_is_written_is_read(tmp_path):
     assert saved.read() == [entry("b")]
 
 
-def test_a_damaged_entry_is_said_and_harms_no_other(tmp_path, caplog):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"\xff",
+        b"[]",
+        b'{"declaration": {"name": "b", "variants": []}}',
+        msgspec.json.encode(entry("another")),
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_a_damaged_entry_is_said_and_harms_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
     saved = SavedDeployments(tmp_path)
     saved.write(entry("a"))
-    (tmp_path / "b.json").write_text("{")
+    (tmp_path / "b.json").write_bytes(content)
     assert saved.read() == [entry("a")]
     assert "b.json" in caplog.text
 
 
-def test_a_disk_that_is_full_keeps_what_was_there(tmp_path, monkeypatch):
+def test_a_disk_that_is_full_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = SavedDeployments(tmp_path)
     saved.write(entry("a"))
 
-    def full(descriptor):
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)

@@ -46,7 +46,7 @@ def test_the_fields_of_a_declared_type_are_inputs() -> None:
         ("kept", "BOOL"),
     ]
     assert found["outputs"] == [{"name": "predict", "datatype": "FP64", "shape": [-1]}]
-    nested = {"$ref": "#/$defs/Self", "$defs": {"Self": {**TYPE, "$defs": {}}}}
+    nested: dict[str, Any] = {"$ref": "#/$defs/Self", "$defs": {"Self": {**TYPE, "$defs": {}}}}
     nested["$defs"] |= TYPE["$defs"]
     assert model_tensors.metadata(objects(nested)) == found
     outputs = model_tensors.metadata(objects(TYPE, "x-legion-output"))["outputs"]
@@ -108,6 +108,7 @@ def test_an_example_as_tensors(report: Report, example: dict[str, Any], expected
     if expected is None:
         assert found is None
     else:
+        assert found is not None
         tensors = [(one["name"], one["datatype"], one["data"]) for one in found["inputs"]]
         assert tensors == expected
         assert all(one["shape"] == [len(one["data"])] for one in found["inputs"])
@@ -116,6 +117,7 @@ def test_an_example_as_tensors(report: Report, example: dict[str, Any], expected
 def test_a_column_that_may_be_missing_is_left_out_of_the_example() -> None:
     report = Report(signature=Signature((Field("a", "double"), Field("b", "long", required=False))))
     found = infer_example.converted(report, {"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, None]]}})
+    assert found is not None
     assert [one["name"] for one in found["inputs"]] == ["a"]
 
 
@@ -143,6 +145,7 @@ def test_an_example_as_one_tensor(report: Report, example: dict[str, Any], expec
 def test_named_tensors_as_they_are() -> None:
     report = tensor(("a", "int64", (-1, 2)), ("b", "str", (-1,)))
     found = infer_example.converted(report, {"inputs": {"a": [[1, 2]], "b": ["x"]}})
+    assert found is not None
     assert found["inputs"] == [
         {"name": "a", "shape": [1, 2], "datatype": "INT64", "data": [1, 2]},
         {"name": "b", "shape": [1], "datatype": "BYTES", "data": ["x"]},
@@ -154,7 +157,7 @@ def test_named_tensors_as_they_are() -> None:
 
 def test_all_columns_in_one_tensor_only_where_that_is_read() -> None:
     def forms(report: Report) -> list[Any]:
-        return infer_schema.request(report)["properties"]["inputs"].get("anyOf", [])
+        return list(infer_schema.request(report)["properties"]["inputs"].get("anyOf", []))
 
     assert len(forms(matrix("double", "long"))) == 2
     assert forms(matrix("double", "string")) == []

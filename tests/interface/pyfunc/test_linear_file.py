@@ -70,8 +70,10 @@ def test_the_numbers_of_every_kind_come_back_to_the_bit(kind: str, intercept: bo
         warnings.simplefilter("ignore")
         estimator = getattr(linear_model, kind)(fit_intercept=intercept).fit(X, Y)
     answer = read(kept(estimator, tmp_path))
+    lower = lowered(estimator, "predict")
+    assert lower is not None
     for rows in (RANDOM.normal(size=(50, 4)) * 100, X[:1], np.zeros((2, 4)), np.full((1, 4), -0.0)):
-        got, bare, whole = answer(rows), lowered(estimator, "predict")(rows), estimator.predict(rows)
+        got, bare, whole = answer(rows), lower(rows), estimator.predict(rows)
         assert (got.dtype, got.shape, got.tobytes()) == (bare.dtype, bare.shape, bare.tobytes())
         assert (got.dtype, got.shape) == (whole.dtype, whole.shape)
         np.testing.assert_allclose(got, whole, rtol=1e-12)
@@ -116,7 +118,7 @@ def test_another_number_of_columns_is_the_estimators(width: int, tmp_path: Path)
 
 
 def test_what_is_not_linear_or_not_finite_is_not_described(tmp_path: Path) -> None:
-    class Clipped(LinearRegression):
+    class Clipped(LinearRegression):  # type: ignore[misc]
         def predict(self, X: Any) -> Any:
             return np.clip(super().predict(X), 0, 1)
 

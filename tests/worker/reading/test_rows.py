@@ -33,6 +33,7 @@ def test_columns_are_matched_by_name_in_any_order() -> None:
 def test_records_and_columns_are_the_same_rows() -> None:
     expected = ROWS.split(["a", "s", "n"], [[1, "x", 2], [3, "y", 4]]).rows
     assert ROWS.records([{"a": 1, "s": "x", "n": 2}, {"n": 4, "s": "y", "a": 3}]).rows == expected
+    assert expected is not None
     assert ROWS.columns({"n": [2, 4], "s": ["x", "y"], "a": [1, 3]}).rows == expected
     assert ROWS.columns({"a": 1, "s": "x", "n": 2}).rows == expected[:1]
 

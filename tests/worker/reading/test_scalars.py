@@ -43,14 +43,18 @@ def test_a_missing_number_is_nan(kind: str) -> None:
     assert math.isnan(READERS[kind](None))
 
 
-REFUSED = [
-    *[("double", value) for value in ("1", True, [1.0], {}, 10**400)],
-    *[("long", value) for value in ("1", True, 1.5, None, math.nan, math.inf, 2**63, -(2**63) - 1, 1e19, [])],
-    *[("integer", value) for value in (2**31, 2.0**31, None)],
-    *[("boolean", value) for value in ("true", 2, 0.5, None, math.nan, [], {})],
-    *[("string", value) for value in (1, 1.5, True, [], {})],
-    *[("binary", value) for value in (None, 1, "AAE", "é", [])],
-    *[("datetime", value) for value in (True, 1.5, [], {}, 2**63, -(2**63) - 1)],
+def refused(kind: str, *values: Any) -> list[tuple[str, Any]]:
+    return [(kind, value) for value in values]
+
+
+REFUSED: list[tuple[str, Any]] = [
+    *refused("double", "1", True, [1.0], {}, 10**400),
+    *refused("long", "1", True, 1.5, None, math.nan, math.inf, 2**63, -(2**63) - 1, 1e19, []),
+    *refused("integer", 2**31, 2.0**31, None),
+    *refused("boolean", "true", 2, 0.5, None, math.nan, [], {}),
+    *refused("string", 1, 1.5, True, [], {}),
+    *refused("binary", None, 1, "AAE", "é", []),
+    *refused("datetime", True, 1.5, [], {}, 2**63, -(2**63) - 1),
 ]
 
 
@@ -65,6 +69,7 @@ def test_arrays_read_dates_as_numpy_does() -> None:
     assert read("2024-05-06T07:08:09+02:00") == np.datetime64("2024-05-06T05:08:09", "ns")
     assert read(1) == np.datetime64(1, "ns")
     assert np.isnat(read(None))
+    wrong: Any
     for wrong in ("5/6/2024", "1066-10-14", "99999-01-01", "3", "red", True, 1.5, []):
         with pytest.raises(ValueError, match=r"^expected a date"):
             read(wrong)

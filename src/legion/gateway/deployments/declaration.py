@@ -14,12 +14,14 @@ Every fault is found and named by its field's path. docs/deployments.md describe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from legion.documents import strict_yaml
+from legion.documents.faults import Faults
+from legion.documents.fields import Fields
 from legion.errors import Fault, LegionError, RefusedError
 from legion.gateway.limits import MIB, Limits
 from legion.reference import Reference, parse
@@ -31,6 +33,9 @@ _HEADER = re.compile(r"header:([A-Za-z0-9-]{1,64})")
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h)?")
 _BYTES = re.compile(r"(\d{1,12})\s*(B|KiB|MiB|GiB)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
+# Each is a process at least, and a path is no longer on any system.
+_MOST_VARIANTS = 1000
+_LONGEST_REFERENCE = 4096
 _ENVS = ("auto", "local", "uv", "conda", "docker")
 
 
@@ -65,9 +70,9 @@ class Declaration(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DeclarationError(RefusedError):
-    """A declaration with faults; `faults` holds all of them."""
+    """A declaration with faults: `faults` holds all of them, or a first few and how many more there are."""
 
-    def __init__(self, source: str, faults: list[Fault]) -> None:
+    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         lines = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
         super().__init__(f"{source} cannot be deployed: {lines}")
@@ -85,89 +90,48 @@ def read_json(body: bytes, source: str, name: str) -> Declaration:
         tree = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise DeclarationError(source, [Fault("(body)", f"is no JSON ({error})")]) from None
-    return _read(tree, source, [], name)
+    return _read(tree, source, Faults(), name)
 
 
-def _read(tree: Any, source: str, faults: list[Fault], name: str | None) -> Declaration:
+def _read(tree: Any, source: str, faults: Faults, name: str | None) -> Declaration:
     if not isinstance(tree, dict):
         raise DeclarationError(source, faults or [Fault("(file)", "must be a mapping of fields")])
-    fields = _Fields(tree, "", faults)
-    found = fields.take("name", _plain_name, name or "")
-    if not found and tree.get("name") is None:
-        fields.fault("name", "is missing")
-    if name is not None and found != name:
-        fields.fault("name", f"is {found!r}, and the deployment is {name!r}; leave it out or make them equal")
-    variants = _variants(fields, faults)
+    fields = Fields(tree, "", faults)
+    if name is None:
+        found = fields.required("name", _plain_name, "")
+    else:
+        found = fields.optional("name", _plain_name, name)
+        if found != name:
+            fields.fault("name", f"is {found!r}, and the deployment is {name!r}; leave it out or make them equal")
+    variants = _variants(fields)
     declaration = Declaration(
         name=found,
         variants=variants,
-        follow=fields.take("follow", _follow, _default_follow(variants)),
-        sticky=fields.take("sticky", _sticky, None),
-        limits=_limits(fields, faults),
-        workers=_workers(fields, faults),
+        follow=fields.optional("follow", _follow, _default_follow(variants)),
+        sticky=fields.optional("sticky", _sticky, None),
+        limits=_limits(fields.section("limits")),
+        workers=_workers(fields.section("workers")),
     )
-    if fields.take("shadow", lambda value: value, []):
+    if fields.optional("shadow", lambda value: value, []):
         fields.fault("shadow", "shadow traffic is not served yet; remove it")
-    fields.refuse_the_rest()
+    fields.refuse_rest()
     if faults:
         raise DeclarationError(source, faults)
     return declaration
 
 
-class _Fields:
-    """One mapping while it is read; faults are collected, never raised."""
-
-    def __init__(self, tree: dict[str, Any], path: str, faults: list[Fault]) -> None:
-        self._tree, self._path, self._faults = dict(tree), path, faults
-
-    def fault(self, field: str, message: str) -> None:
-        """Note one."""
-        self._faults.append(Fault(f"{self._path}.{field}" if self._path else field, message))
-
-    def take(self, field: str, read: Callable[[Any], Any], default: Any) -> Any:
-        """The field through `read`, which raises ValueError with what is wrong; the default if it is not there."""
-        if self._tree.get(field) is None:
-            self._tree.pop(field, None)
-            return default
-        try:
-            return read(self._tree.pop(field))
-        except ValueError as error:
-            self.fault(field, str(error))
-            return default
-
-    def mapping(self, field: str) -> _Fields:
-        """The fields of a section, which may be left out."""
-        return _Fields(self.take(field, _mapping, {}), field, self._faults)
-
-    def refuse_the_rest(self) -> None:
-        """Whatever was not taken is not known."""
-        for field in self._tree:
-            self.fault(str(field), "is not known here; remove it or correct its name")
-
-
-def _variants(fields: _Fields, faults: list[Fault]) -> tuple[VariantDeclaration, ...]:
-    model = fields.take("model", _model, None)
-    listed = fields.take("variants", _list, None)
+def _variants(fields: Fields) -> tuple[VariantDeclaration, ...]:
+    model = fields.optional("model", _model, None)
+    listed = fields.optional("variants", _list, None)
     if (model is None) == (listed is None):
-        if not faults:
+        if not fields.faults:
             fields.fault("variants", "is missing" if model is None else "and model are both there; keep one of them")
         return ()
-    if listed is None:
+    if model is not None:
         return (VariantDeclaration("champion", model),)
-    variants = []
-    for place, item in enumerate(listed):
-        if not isinstance(item, dict):
-            fields.fault(f"variants[{place}]", "must be a mapping with name and model")
-            continue
-        one = _Fields(item, f"variants[{place}]", faults)
-        name, model = one.take("name", _plain_name, ""), one.take("model", _model, "")
-        if not name or not model:
-            missing = "name" if not name else "model"
-            if item.get(missing) is None:
-                one.fault(missing, "is missing")
-        weight = one.take("weight", _weight, 100.0 if len(listed) == 1 else 0.0)
-        one.refuse_the_rest()
-        variants.append(VariantDeclaration(name, model, weight))
+    assert listed is not None
+    alone = len(listed) == 1
+    variants = [_variant(item, f"variants[{place}]", alone, fields.faults) for place, item in enumerate(listed)]
     names = [variant.name for variant in variants]
     if len(set(names)) != len(names):
         fields.fault("variants", "two of them have the same name; name each differently")
@@ -177,27 +141,39 @@ def _variants(fields: _Fields, faults: list[Fault]) -> tuple[VariantDeclaration,
     return tuple(variants)
 
 
-def _limits(fields: _Fields, faults: list[Fault]) -> Limits:
-    section = fields.mapping("limits")
+def _variant(item: Any, path: str, alone: bool, faults: Faults) -> VariantDeclaration:
+    if not isinstance(item, dict):
+        faults.add(path, "must be a mapping with name and model")
+        return VariantDeclaration(path, "", 0.0)
+    fields = Fields(item, path, faults)
+    found = VariantDeclaration(
+        fields.required("name", _plain_name, path),
+        fields.required("model", _model, ""),
+        fields.optional("weight", _weight, 100.0 if alone else 0.0),
+    )
+    fields.refuse_rest()
+    return found
+
+
+def _limits(section: Fields) -> Limits:
     default = Limits()
     limits = Limits(
-        max_body=section.take("max_body", _bytes, default.max_body),
-        queue=section.take("queue", _count(1, 1_000_000), default.queue),
-        timeout=section.take("timeout", _positive_seconds, default.timeout),
-        start=section.take("start", _positive_seconds, default.start),
+        max_body=section.optional("max_body", _bytes, default.max_body),
+        queue=section.optional("queue", _count(1, 1_000_000), default.queue),
+        timeout=section.optional("timeout", _positive_seconds, default.timeout),
+        start=section.optional("start", _positive_seconds, default.start),
     )
-    section.refuse_the_rest()
+    section.refuse_rest()
     return limits
 
 
-def _workers(fields: _Fields, faults: list[Fault]) -> Workers:
-    section = fields.mapping("workers")
+def _workers(section: Fields) -> Workers:
     workers = Workers(
-        replicas=section.take("replicas", _count(1, 256), 1),
-        env=section.take("env", _env, "auto"),
-        keep_warm=section.take("keep_warm", seconds, KEEP_WARM),
+        replicas=section.optional("replicas", _count(1, 256), 1),
+        env=section.optional("env", _env, "auto"),
+        keep_warm=section.optional("keep_warm", seconds, KEEP_WARM),
     )
-    section.refuse_the_rest()
+    section.refuse_rest()
     return workers
 
 
@@ -262,7 +238,7 @@ def _plain_name(value: Any) -> str:
 
 
 def _model(value: Any) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _LONGEST_REFERENCE:
         raise ValueError("must be a model reference such as models:/wine@champion")
     try:
         parse(value)
@@ -284,13 +260,9 @@ def _env(value: Any) -> str:
     return str(value)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("must be a mapping of fields")
-    return value
-
-
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise ValueError("must be a list with at least one variant")
+    if len(value) > _MOST_VARIANTS:
+        raise ValueError(f"holds {len(value)} variants, and {_MOST_VARIANTS} is the most")
     return value

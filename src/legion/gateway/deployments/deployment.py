@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
+from legion.gateway.deployments.choice import Choice
 from legion.gateway.deployments.declaration import Declaration
+from legion.gateway.deployments.observers import Observer, counting
 from legion.gateway.deployments.release import Release
 from legion.gateway.deployments.variant import Kept, Settings, Variant
 from legion.gateway.metrics import Meter, Reading
@@ -23,12 +25,14 @@ class Deployment:
         self.meter = Meter()
         self.now = asyncio.get_running_loop().time
         self.variants = [Variant(one, settings, kept.get(one.name, Kept())) for one in declaration.variants]
-        self._weigh()
+        self._prepare(settings)
 
-    def _weigh(self) -> None:
+    def _prepare(self, settings: Settings) -> None:
+        """What every request needs of the declaration."""
         declared = self.declaration.variants
         self._only = self.variants[0] if len(self.variants) == 1 else None
-        self._choose = by_weight([one.weight for one in declared], self.declaration.sticky)
+        self._choose = by_weight([one.weight for one in declared], self.declaration.sticky, settings.runtime.random)
+        self.observers: tuple[Observer, ...] = (counting(self.meter),)
 
     def redeclare(self, declaration: Declaration, settings: Settings) -> list[Variant]:
         """Take another declaration; variants that keep their name keep their release. The others are given back."""
@@ -45,16 +49,16 @@ class Deployment:
             if resized:
                 variant.resize()
             self.variants.append(variant)
-        self._weigh()
+        self._prepare(settings)
         return list(before.values())
 
-    def choose(self, headers: Headers) -> Release | None:
-        """The release that answers a request with these headers; None while there is none."""
-        if self._only is not None:
-            return self._only.release
-        release = self.variants[self._choose(headers)].release
+    def choose(self, headers: Headers) -> Choice | None:
+        """The variant and its release that answer a request with these headers; None while there is no release."""
+        variant = self._only or self.variants[self._choose(headers)]
+        if variant.release is not None:
+            return Choice(variant, variant.release)
         # An answer from another variant is better than none.
-        return release if release is not None else self.release
+        return next((Choice(one, one.release) for one in self.variants if one.release is not None), None)
 
     @property
     def release(self) -> Release | None:

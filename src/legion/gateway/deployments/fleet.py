@@ -7,20 +7,22 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec
 
 from legion.gateway.deployments.declaration import Declaration, VariantDeclaration, moves
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.provisioner import Provisioner
 from legion.gateway.deployments.routes import Routes
+from legion.gateway.deployments.runtime import REAL, Runtime
 from legion.gateway.deployments.saved_deployments import SavedDeployment, SavedDeployments
+from legion.gateway.deployments.turns import Turns
 from legion.gateway.deployments.variant import Kept, Settings, Variant
 from legion.provisioning_messages import Delivery
 from legion.reference import parse
 
-_logger = logging.getLogger("legion.gateway")
+P = ParamSpec("P")
 
-# Starting several models at once must not starve each of the processor.
-_STARTS_AT_ONCE = 2
+_logger = logging.getLogger("legion.gateway")
 
 
 class Fleet:
@@ -32,13 +34,15 @@ class Fleet:
         provisioner: Provisioner,
         say: Callable[[str], None],
         saved: SavedDeployments | None = None,
+        runtime: Runtime = REAL,
     ) -> None:
         self.deployments: dict[str, Deployment] = {}
         self._routes = routes
         self._provisioner = provisioner
         self._say = say
         self._saved = saved
-        self._turn = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._turns = Turns()
+        self._runtime = runtime
         self._orders: dict[Variant, int] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -86,9 +90,11 @@ class Fleet:
         self._routes.unmount(deployment)
         for variant in deployment.variants:
             self._cancel(variant)
-        if self._saved is not None:
-            self._saved.remove(name)
-        await deployment.stop()
+        try:
+            if self._saved is not None:
+                self._saved.remove(name)
+        finally:
+            await deployment.stop()
 
     def restore(self) -> None:
         """Put up again what the saved holds."""
@@ -98,17 +104,21 @@ class Fleet:
     async def stop(self) -> None:
         """Answer what was taken in, then end every process."""
         await self._provisioner.stop()
-        await asyncio.gather(*(deployment.stop() for deployment in self.deployments.values()), *self._leaving)
+        stops = [deployment.stop() for deployment in self.deployments.values()]
+        for error in await asyncio.gather(*stops, *self._leaving, return_exceptions=True):
+            if isinstance(error, Exception):
+                _logger.error("a deployment could not be ended", exc_info=error)
 
     def _settings(self, declaration: Declaration) -> Settings:
         return Settings(
             deployment=declaration.name,
             workers=declaration.workers,
             limits=declaration.limits,
-            turn=self._turn,
-            say=self._say,
-            changed=partial(self._keep, declaration.name),
-            mark=self._provisioner.mark,
+            turns=self._turns,
+            runtime=self._runtime,
+            say=_unfailing(self._say),
+            changed=_unfailing(partial(self._keep, declaration.name)),
+            mark=_unfailing(self._provisioner.mark),
         )
 
     def _supply(self, deployment: Deployment, variant: Variant, delivery: Delivery | None) -> None:
@@ -149,6 +159,18 @@ class Fleet:
             self._saved.write(SavedDeployment(deployment.declaration, _kept(deployment)))
         except OSError as error:
             _logger.error("%s: what is served now is not kept for a restart (%s)", name, error.strerror)
+
+
+def _unfailing(call: Callable[P, None]) -> Callable[P, None]:
+    """The same, but what it raises is a line in the log: it holds up nothing that is served."""
+
+    def unfailing(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            call(*args, **kwargs)
+        except Exception:
+            _logger.exception("what a deployment had to say was not taken")
+
+    return unfailing
 
 
 def _kept(deployment: Deployment) -> dict[str, Kept]:

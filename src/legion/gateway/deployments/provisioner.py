@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import logging
-import os
-import signal
-import sys
-from collections.abc import Callable
-from pathlib import Path
+import re
 
 import msgspec
 
-from legion.provisioning_messages import Cancel, Delivery, Event, Failure, Mark, Order, Registered, Request
+from legion.gateway.deployments.orders import OnEvent, Orders, Told
+from legion.gateway.deployments.provisioner_process import Process, Start
+from legion.gateway.supervision import supervise
+from legion.provisioning_messages import MAX_LINE, Cancel, Failure, Mark, Notice, Registered, Request
 
 _logger = logging.getLogger("legion.gateway")
 
-# A plan holds the signature and an example, which may be large.
-_LINE = 256 * 1024 * 1024
+# Seconds before each new start; a life that lasts longer than the last of them is not short.
 _BACKOFF = (0.5, 2.0, 5.0, 15.0, 30.0)
-
-OnEvent = Callable[[Event], None]
+# After so many short lives in a row, those who wait are told.
+_SHORT_LIVES = 3
+# Every event begins with its type and its order, as msgspec writes them.
+_ORDER = re.compile(rb'\{"type":"[a-z]{1,20}","id":(\d{1,18})[,}]')
 
 
 class Provisioner:
-    """Orders go out, events come back to whoever ordered."""
+    """Orders go out, events come back to whoever ordered.
 
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
-        self._ids = itertools.count(1)
-        self._orders: dict[int, tuple[Order, OnEvent]] = {}
-        self._process: asyncio.subprocess.Process | None = None
+    `start` begins a process; it is called from the running event loop, whose clock is the only one that counts here.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._orders = Orders()
+        self._process: Process | None = None
+        # Short lives in a row.
+        self._short = 0
         self._keeper: asyncio.Task[None] | None = None
-        self._decode = msgspec.json.Decoder(Event).decode
+        self._decode = msgspec.json.Decoder(Notice).decode
 
     @property
     def pid(self) -> int | None:
@@ -43,18 +45,17 @@ class Provisioner:
 
     def order(self, model: str, on_event: OnEvent, *, env: str, follow: float | None, known: str | None) -> int:
         """Bring this model; every event goes to `on_event` until `cancel`. Returns the order's number."""
-        order = Order(next(self._ids), model, env, follow, known)
-        self._orders[order.id] = (order, on_event)
+        number = self._orders.add(model, on_event, env=env, follow=follow, known=known)
         if self._keeper is None:
-            self._keeper = asyncio.get_running_loop().create_task(self._keep())
-        else:
-            self._send(order)
-        return order.id
+            self._keeper = supervise("provisioner", self._live, backoff=_BACKOFF)
+        self._send_due()
+        return number
 
     def cancel(self, number: int) -> None:
         """No more events of this order."""
-        if self._orders.pop(number, None) is not None:
+        if self._orders.remove(number):
             self._send(Cancel(number))
+        self._send_due()
 
     def mark(self, registered: Registered, reason: str | None) -> None:
         """Let the registry know that this version was not taken, and why, or that it was."""
@@ -67,53 +68,66 @@ class Provisioner:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
     def _send(self, request: Request) -> None:
-        # What cannot be sent now is sent when the process is there again; a mark is not worth keeping.
-        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+        # A mark is not worth keeping for a later process, and a cancelled order is not sent to it.
+        if self._process is not None:
+            self._process.send(msgspec.json.encode(request) + b"\n")
 
-    async def _keep(self) -> None:
-        for tries in itertools.count():
-            try:
-                await self._run()
-            except OSError as error:
-                _logger.error("the provisioner cannot be started (%s)", error.strerror)
-            delay = _BACKOFF[min(tries, len(_BACKOFF) - 1)]
-            _logger.warning("the provisioner ended and is started again in %g s", delay)
-            await asyncio.sleep(delay)
-
-    async def _run(self) -> None:
-        """One life of the process."""
-        process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "legion.provision",
-            str(self._cache),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            limit=_LINE,
-        )
-        assert process.stdout is not None
-        try:
-            for order, _ in list(self._orders.values()):
+    def _send_due(self) -> None:
+        if self._process is not None:
+            for order in self._orders.due():
                 self._send(order)
-            async for line in process.stdout:
-                self._take(self._decode(line))
+
+    async def _live(self) -> None:
+        """One life of the process, and what follows from its end."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        how = await self._run()
+        self._short = 0 if clock() - began > _BACKOFF[-1] else self._short + 1
+        _logger.warning("the provisioner %s", how)
+        self._tell(self._orders.ended())
+        if self._short >= _SHORT_LIVES:
+            self._tell(self._orders.unreachable(f"the provisioner {how}; see why in the gateway's log"))
+
+    async def _run(self) -> str:
+        """Start a process and listen until it ends; returns how it ended."""
+        try:
+            process = await self._start()
+        except OSError as error:
+            return f"cannot be started ({error.strerror})"
+        except Exception:
+            _logger.exception("the provisioner cannot be started")
+            return "cannot be started"
+        self._process = process
+        try:
+            self._send_due()
+            async for line in process:
+                self._take(line)
+                self._send_due()
+        except Exception:
+            _logger.exception("the provisioner cannot be read and is ended")
         finally:
             self._process = None
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            process.kill()
+            code = await process.wait()
+        return f"ended (exit code {code})"
 
-    def _take(self, event: Event) -> None:
-        found = self._orders.get(event.id)
-        if found is None:
-            return
-        order, on_event = found
-        if isinstance(event, (Delivery, Failure)):
-            if order.follow is None:
-                del self._orders[event.id]
-            elif isinstance(event, Delivery) or event.kind != "outside":
-                # Should the process be started again, it need not bring this again.
-                self._orders[event.id] = (msgspec.structs.replace(order, known=event.key or order.known), on_event)
-        on_event(event)
+    def _take(self, line: bytes) -> None:
+        """One line, whatever it holds."""
+        try:
+            event: Notice = self._decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            _logger.error("the provisioner's answer cannot be read (%s): %r", error, line[:200])
+            found = _ORDER.match(line)
+            if found is None:
+                return
+            size = f"is larger than {MAX_LINE >> 20} MiB" if len(line) > MAX_LINE else f"cannot be read ({error})"
+            event = Failure(int(found[1]), f"what the provisioner brought {size}; pack the model again", "refused")
+        self._tell(self._orders.hear(event))
+
+    def _tell(self, told: Told) -> None:
+        for on_event, event in told:
+            try:
+                on_event(event)
+            except Exception:
+                # What one deployment runs into must not reach the others.
+                _logger.exception("the %s of order %d was not taken in", type(event).__name__.lower(), event.id)

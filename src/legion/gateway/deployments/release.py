@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from legion.disk.cache import Hold, environment_of, hold_all
+from legion.gateway.deployments.runtime import Runtime
 from legion.gateway.dispatch.pool import Pool
 from legion.gateway.limits import Limits
 from legion.gateway.metrics import Meter
@@ -17,14 +19,16 @@ from legion.provisioning_messages import Delivery
 class Release:
     """`start` it through its pool; `since` is when it was first given requests."""
 
-    def __init__(self, delivery: Delivery, *, served_as: str, replicas: int, limits: Limits) -> None:
+    def __init__(self, delivery: Delivery, runtime: Runtime, *, served_as: str, replicas: int, limits: Limits) -> None:
         plan = msgspec.structs.replace(delivery.plan, served_as=served_as)
+        self._runtime = runtime
         self.delivery = delivery
         self.replicas = replicas
         # From here to `end`, so that a worker that ended can be started again at any time.
         self._holds = holds_of(delivery)
         self.meter = Meter()
-        self.pool = Pool(plan, Path(delivery.python), replicas=replicas, limits=limits, meter=self.meter)
+        start = partial(runtime.start_worker, plan, Path(delivery.python))
+        self.pool = Pool(plan.name, start, workers=replicas, limits=limits, meter=self.meter)
         self.since: datetime | None = None
         registered = delivery.registered
         # What it is called by those who ask for a version.
@@ -41,14 +45,18 @@ class Release:
 
     def taken(self) -> None:
         """From now on it gets requests."""
-        self.since = datetime.now(UTC)
+        self.since = self._runtime.now()
 
     async def end(self) -> None:
         """Answer what was taken in, then end the workers."""
-        if self.pool.ready:
-            await self.pool.drained()
-        await self.pool.stop()
-        self.let_go()
+        try:
+            if self.pool.ready:
+                await self.pool.drained()
+        finally:
+            try:
+                await self.pool.stop()
+            finally:
+                self.let_go()
 
     def let_go(self) -> None:
         """Its folder and environment may leave the cache."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping
 from typing import Any
 
-from legion import wire
 from legion.gateway.deployments.deployment import Deployment
+from legion.gateway.protocols.protocol import Protocol
+from legion.gateway.protocols.table import PROTOCOLS
 
 Scope = MutableMapping[str, Any]
-Route = tuple[Deployment, int]
-
-_PATHS = (("/invocations", wire.MLFLOW), ("/api/model/invoke", wire.LEGION))
-_INFER = re.compile(r"/v2/models/([A-Za-z0-9_-]{1,63})/versions/([A-Za-z0-9._-]{1,140})/infer")
+Route = tuple[Deployment, Protocol]
 
 
 class Routes:
@@ -24,7 +21,7 @@ class Routes:
         self._routes: dict[str, Route] = {}
 
     def mount(self, deployment: Deployment) -> None:
-        """Answer under /models/{name}; a deployment that is alone answers at the root as well."""
+        """Answer under the deployment's name; one that is alone answers at the root as well."""
         self._deployments.append(deployment)
         self._rebuild()
 
@@ -36,11 +33,11 @@ class Routes:
     def _rebuild(self) -> None:
         routes = {}
         for deployment in self._deployments:
-            for path, protocol in _PATHS:
-                routes[f"/models/{deployment.name}{path}"] = (deployment, protocol)
-                if len(self._deployments) == 1:
-                    routes[path] = (deployment, protocol)
-            routes[f"/v2/models/{deployment.name}/infer"] = (deployment, wire.OPEN_INFERENCE)
+            for protocol in PROTOCOLS:
+                route = deployment, protocol
+                routes[protocol.path.format(name=deployment.name)] = route
+                if protocol.path_alone is not None and len(self._deployments) == 1:
+                    routes[protocol.path_alone] = route
         self._routes = routes
 
     def find(self, scope: Scope) -> Route | None:
@@ -48,11 +45,13 @@ class Routes:
         if scope["method"] != "POST":
             return None
         path = scope["path"]
-        route = self._routes.get(path)
-        if route is None and path.startswith("/v2/"):
-            # A version by name is rare, and which there are changes with every swap.
-            found = _INFER.fullmatch(path)
-            route = self._routes.get(f"/v2/models/{found[1]}/infer") if found else None
-            if route is not None and found is not None and not route[0].has(found[2]):
-                return None
-        return route
+        return self._routes.get(path) or self._find_version(path)
+
+    def _find_version(self, path: str) -> Route | None:
+        """The same for a path that names a version; rare, and which versions there are changes with every swap."""
+        for protocol in PROTOCOLS:
+            named = protocol.path_of_version and protocol.path_of_version.fullmatch(path)
+            if named:
+                route = self._routes.get(protocol.path.format(name=named["name"]))
+                return route if route is not None and route[0].has(named["version"]) else None
+        return None

@@ -42,10 +42,21 @@ class SavedDeployments:
         entries = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                entries.append(msgspec.json.decode(path.read_bytes(), type=SavedDeployment))
-            except (OSError, msgspec.DecodeError) as error:
-                _logger.error("%s cannot be read (%s) and is not restored; remove it or deploy it anew", path, error)
+                entries.append(_read(path))
+            except (OSError, ValueError, RecursionError) as error:
+                _logger.error("%s cannot be read (%s) and is not restored; remove it or deploy it again", path, error)
         return entries
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def _read(path: Path) -> SavedDeployment:
+    found = msgspec.json.decode(path.read_bytes(), type=SavedDeployment)
+    name = found.declaration.name
+    if name != path.stem:
+        # It would be kept under its own name from then on, and come back from this file after it was removed.
+        raise ValueError(f"it holds the deployment {name!r}")
+    if not found.declaration.variants:
+        raise ValueError("it has no variants")
+    return found

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from legion.gateway.deployments.release import Release
 from legion.provisioning_messages import Delivery
+
+_logger = logging.getLogger("legion.gateway")
 
 
 class Standby:
@@ -40,7 +43,7 @@ class Standby:
 
     def let_go(self, release: Release) -> None:
         """End it when it has answered all that it was given."""
-        task = asyncio.get_running_loop().create_task(release.end())
+        task = asyncio.get_running_loop().create_task(_end(release))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
@@ -49,3 +52,10 @@ class Standby:
         if self.release is not None:
             self.let_go(self.take())
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+async def _end(release: Release) -> None:
+    try:
+        await release.end()
+    except Exception:
+        _logger.exception("%s could not be ended", release)

@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
 from legion.disk.cache import Hold
 from legion.errors import LegionError, OutsideError, RefusedError, UsageError
 from legion.gateway.deployments.declaration import VariantDeclaration, Workers
+from legion.gateway.deployments.latest import Latest
 from legion.gateway.deployments.release import Release, holds_of, named
+from legion.gateway.deployments.runtime import Runtime
 from legion.gateway.deployments.standby import Standby
+from legion.gateway.deployments.turns import Turns
 from legion.gateway.limits import Limits
 from legion.provisioning_messages import Delivery, Event, Failure, Reach, Registered
 
@@ -26,6 +29,9 @@ _logger = logging.getLogger("legion.gateway")
 
 # The errors that a failure's kind stands for.
 _ERRORS: dict[str, type[LegionError]] = {"usage": UsageError, "refused": RefusedError, "outside": OutsideError}
+
+# What could not be started for a reason outside of it (no more files, no memory) is tried again after so many seconds.
+_RETRY = (10.0, 30.0, 60.0, 300.0)
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -47,12 +53,13 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the deployment says for all its variants. `turn` bounds how many models start at once."""
+    """What the deployment says for all its variants; what it calls never raises."""
 
     deployment: str
     workers: Workers
     limits: Limits
-    turn: asyncio.Semaphore
+    turns: Turns
+    runtime: Runtime
     say: Callable[[str], None]
     changed: Callable[[Variant], None]
     mark: Callable[[Registered, str | None], None]
@@ -77,7 +84,11 @@ class Variant:
         self._previous_holds: list[Hold] = []
         self._remember(kept.previous)
         self._pinned_from = kept.pinned_from
-        self._installing: asyncio.Task[None] | None = None
+        # Asked for, and neither served nor refused for good.
+        self._coming: Delivery | None = None
+        self._installing = Latest()
+        self._failures = 0
+        self._again: asyncio.TimerHandle | None = None
 
     @property
     def serving(self) -> Release | None:
@@ -123,6 +134,7 @@ class Variant:
             self.starting = None
             return
         self._pinned_from = None
+        self._failures = 0
         self._install(delivery)
 
     def restore(self, delivery: Delivery) -> None:
@@ -145,17 +157,17 @@ class Variant:
         serving = self.serving
         self._pinned_from = None if serving is None else serving.delivery.key
         if self.standby.has(before, self.settings.workers.replicas):
-            # Whatever is being started has been overtaken by this.
-            if self._installing is not None:
-                self._installing.cancel()
+            self._overtake()
             self._switch(self.standby.take())
         else:
             self._install(before)
         return before
 
     def resize(self) -> None:
-        """Start the same version anew under the settings' workers."""
-        if self.release is not None:
+        """Start the same version anew under the settings' workers; the one that is on its way, if one is."""
+        if self._coming is not None:
+            self._install(self._coming)
+        elif self.release is not None:
             self._install(self.release.delivery)
 
     def limit(self, limits: Limits) -> None:
@@ -166,21 +178,27 @@ class Variant:
 
     async def stop(self) -> None:
         """Answer what was taken in, then end every worker."""
-        if self._installing is not None:
-            self._installing.cancel()
-            await asyncio.gather(self._installing, return_exceptions=True)
+        self._overtake()
+        await self._installing.stop()
         if self.release is not None:
-            await self.release.end()
+            self.standby.let_go(self.release)
         await self.standby.stop()
         self._remember(None)
 
     def _install(self, delivery: Delivery) -> None:
-        self._installing = asyncio.get_running_loop().create_task(self._start(delivery, self._installing))
+        self._overtake()
+        self._coming = delivery
+        self._installing.run(partial(self._start, delivery))
 
-    async def _start(self, delivery: Delivery, overtaken: asyncio.Task[None] | None) -> None:
-        if overtaken is not None:
-            overtaken.cancel()
-            await asyncio.gather(overtaken, return_exceptions=True)
+    def _overtake(self) -> None:
+        """Give up what is being started or is to be tried again: something else is asked for."""
+        self._coming = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        self._installing.give_up()
+
+    async def _start(self, delivery: Delivery) -> None:
         settings = self.settings
         replicas = settings.workers.replicas
         if self.serving is not None and self.serving.fits(delivery, replicas):
@@ -191,21 +209,37 @@ class Variant:
             return
         self.starting = f"starting {named(delivery)}"
         served_as = settings.deployment
-        release = Release(delivery, served_as=served_as, replicas=replicas, limits=settings.limits)
+        release = Release(delivery, settings.runtime, served_as=served_as, replicas=replicas, limits=settings.limits)
         if self.release is None:
             # Requests may come already; they wait until it is warm.
             self.release = release
         try:
-            async with settings.turn:
-                await release.pool.start()
-        except LegionError as error:
+            await settings.turns.run(release.pool.start())
+        except Exception as error:
             self._give_up(release)
-            self._refuse(error, delivery)
+            self._refuse(self._named(error, delivery), delivery)
+            if isinstance(error, RefusedError):
+                self._coming = None
+            else:
+                self._retry_later(delivery)
         except BaseException:
             self._give_up(release)
             raise
         else:
             self._switch(release)
+
+    def _named(self, error: Exception, delivery: Delivery) -> LegionError:
+        """What went wrong in a start, as an error of our own."""
+        if isinstance(error, LegionError):
+            return error
+        _logger.error("%s: %s could not be started", self._whole_name, named(delivery), exc_info=error)
+        return OutsideError(f"{named(delivery)} could not be started: {type(error).__name__}: {error}")
+
+    def _retry_later(self, delivery: Delivery) -> None:
+        """Start it again after a while, unless something else is asked for by then."""
+        delay = _RETRY[min(self._failures, len(_RETRY) - 1)]
+        self._failures += 1
+        self._again = asyncio.get_running_loop().call_later(delay, self._install, delivery)
 
     @property
     def _whole_name(self) -> str:
@@ -222,14 +256,15 @@ class Variant:
         self._previous_holds = [] if previous is None else holds_of(previous)
 
     def _give_up(self, release: Release) -> None:
-        release.let_go()
+        # It may have been started by the time it is given up.
+        self.standby.let_go(release)
         if self.release is release:
             self.release = None
 
     def _refuse(self, error: LegionError, version: Failure | Delivery) -> None:
         self.starting = None
         self.swaps["refused"] += 1
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = self.settings.runtime.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         self.refused = Refused(str(error), at, version.key, version.digest, version.registered)
         stays = "" if self.serving is None else f"; {self.serving} goes on answering"
         _logger.error("%s: %s%s", self._whole_name, error, stays)
@@ -242,6 +277,8 @@ class Variant:
     def _switch(self, release: Release) -> None:
         """From here on every request goes to this release."""
         old = self.serving
+        if release.pool.limits != self.settings.limits:
+            release.pool.limits = self.settings.limits
         self.release = release
         release.taken()
         self.swaps["taken"] += 1
@@ -256,7 +293,8 @@ class Variant:
         self._settled()
 
     def _settled(self) -> None:
-        self.starting = self.refused = None
+        self._failures = 0
+        self._coming = self.starting = self.refused = None
         if not self.first.done():
             self.first.set_result(None)
         self.settings.changed(self)

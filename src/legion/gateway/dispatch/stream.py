@@ -10,8 +10,8 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 
-from legion.replica import Replica
-from legion.wire import PIECES_AHEAD, Allow, Piece, Reply
+from legion.gateway.dispatch.worker import Worker
+from legion.wire import PIECES_AHEAD, Allow, BadFrame, Piece, Reply
 
 
 class Stream:
@@ -27,8 +27,8 @@ class Stream:
         "_loop",
         "_number",
         "_pieces",
-        "_replica",
         "_said",
+        "_worker",
         "answered",
         "begun",
         "due",
@@ -36,14 +36,14 @@ class Stream:
         "timeout",
     )
 
-    def __init__(self, number: int, answered: asyncio.Future[Reply], replica: Replica, due: float, timeout: float):
+    def __init__(self, number: int, answered: asyncio.Future[Reply], worker: Worker, due: float, timeout: float):
         self.answered = answered
         self.begun = False
         self.left = False
         self.due = due
         self.timeout = timeout
         self._number = number
-        self._replica = replica
+        self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[Piece] = deque()
         self._ahead = PIECES_AHEAD
@@ -51,8 +51,11 @@ class Stream:
         self._said = asyncio.Event()
 
     def feed(self, piece: Piece) -> None:
-        """Take in what the worker said."""
-        self._ahead -= 1
+        """Take in what the worker said. Raises BadFrame for a piece that it was not allowed to send."""
+        # A last piece needs no leave.
+        self._ahead -= not piece.last
+        if self._ahead < 0:
+            raise BadFrame(f"more pieces of stream {self._number} than it was allowed")
         self.due = self._loop.time() + self.timeout if self._ahead else math.inf
         if self.left:
             return
@@ -86,7 +89,7 @@ class Stream:
         if not self.left:
             self.left = True
             self.due = self._loop.time() + self.timeout
-            self._replica.allow(Allow(self._number, 0))
+            self._worker.allow(Allow(self._number, 0))
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The bodies, as they come. Raises what it was failed with where the rest does not come."""
@@ -98,7 +101,7 @@ class Stream:
                     return
                 self._ahead += 1
                 self.due = min(self.due, self._loop.time() + self.timeout)
-                self._replica.allow(Allow(self._number, 1))
+                self._worker.allow(Allow(self._number, 1))
             if self._fault is not None:
                 raise self._fault
             self._said.clear()

@@ -11,11 +11,12 @@ from typing import Any
 
 from legion import wire
 from legion.gateway.deployments.routes import Routes, Scope
-from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, Receive, TooLate
-from legion.gateway.http import sse
-from legion.gateway.http.compression import inflate
-from legion.gateway.http.exchange import Exchange, too_large
+from legion.gateway.dispatch.pending import Left, Receive, Unanswered
+from legion.gateway.http import compression, sse
+from legion.gateway.http.exchange import Answer, Exchange
+from legion.gateway.http.inflating import Inflating
 from legion.gateway.http.refusal import Refusal
+from legion.gateway.memory_budget import MemoryBudget
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -26,52 +27,66 @@ class Gateway:
 
     control: App
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, budget: MemoryBudget) -> None:
         self.routes = routes
+        self.budget = budget
+        self.inflating = Inflating(budget)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
         route = self.routes.find(scope) if scope["type"] == "http" else None
         if route is None:
             await self.control(scope, receive, send)
-        else:
-            await _predict(Exchange(scope["headers"], *route), scope, receive, send)
-
-
-async def _predict(exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-    settled: wire.Reply | BaseException
-    try:
-        exchange.check()
-        limits = exchange.deployment.limits
-        body = await _read(receive, exchange.length, limits.max_body, limits.timeout)
-        if exchange.encoding is not None:
-            body = await inflate(body, limits.max_body, exchange.began + limits.timeout, receive)
-        settled = reply = await exchange.submit(body, receive).future
-        if reply.stream:
-            await sse.respond(exchange, reply, scope, receive, send)
             return
-    except (Left, Refusal, QueueFull, TooLate, Crashed) as reason:
-        settled = reason
-    answer = exchange.answer(settled)
-    if answer is not None:
-        status, headers, body = answer
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        exchange = Exchange(scope["headers"], route, self.budget)
+        try:
+            await self._predict(exchange, scope, receive, send)
+        finally:
+            exchange.close()
+
+    async def _predict(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        settled: wire.Reply | BaseException
+        try:
+            encoding = exchange.admit(compression.KNOWN)
+            body = self._body(exchange, receive, inflate=encoding is not None)
+            settled = reply = await exchange.submit(await body, receive).future
+            if reply.stream:
+                await sse.respond(exchange, reply, scope, receive, send)
+                return
+        except (Left, Refusal, Unanswered) as reason:
+            settled = reason
+        answer = exchange.answer(settled)
+        if answer is not None:
+            await _respond(answer, send)
+
+    async def _body(self, exchange: Exchange, receive: Receive, *, inflate: bool) -> bytes:
+        """The whole body. Raises Refusal where it must not or does not come, Left when the caller goes."""
+        limits = exchange.deployment.limits
+        try:
+            async with asyncio.timeout_at(exchange.deadline):
+                body = await _read(exchange, receive)
+                if inflate:
+                    body = await self.inflating.inflate(body, limits.max_body, exchange.deadline, receive)
+                return body
+        except TimeoutError:
+            raise Refusal(408, f"the body did not arrive within {limits.timeout:g} s; send it faster") from None
 
 
-async def _read(receive: Receive, length: int, limit: int, timeout: float) -> bytes:
-    """The whole body. Raises Refusal over the limit or when it dawdles, Left when the caller goes."""
-    if length > limit:
-        raise too_large(limit)
+async def _read(exchange: Exchange, receive: Receive) -> bytes:
+    """The body as it is sent, counted piece by piece. Raises Refusal for more than fits, Left when the caller goes."""
     parts = bytearray()
-    try:
-        async with asyncio.timeout(timeout):
-            while (message := await receive())["type"] != "http.disconnect":
-                parts += message.get("body", b"")
-                if len(parts) > limit:
-                    raise too_large(limit)
-                if not message.get("more_body", False):
-                    return bytes(parts)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not arrive within {timeout:g} s; send it faster") from None
+    while (message := await receive())["type"] != "http.disconnect":
+        part = message.get("body", b"")
+        exchange.hold(len(parts) + len(part))
+        parts += part
+        if not message.get("more_body", False):
+            return bytes(parts)
     raise Left
+
+
+async def _respond(answer: Answer, send: Send) -> None:
+    """Send the answer; returns when the connection has room again, so nearly all of a large one has been taken."""
+    status, headers, body = answer
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -7,8 +7,7 @@ import zlib
 
 from isal import igzip
 
-from legion.gateway.dispatch.pending import Receive
-from legion.gateway.http.offload import Stop, Stopped, offload
+from legion.gateway.http.offload import Stop, Stopped
 from legion.gateway.http.refusal import Refusal
 
 # zlib's own sign for gzip or zlib, whichever the data says.
@@ -21,18 +20,6 @@ _MEMBERS = 65536
 # What is inflated at once, and at most what comes of it: a few milliseconds' work. zlib copies what is left of its
 # input at the end of a member, so each member begins with little.
 _FIRST, _PIECE = 256, 64 * 1024
-
-
-async def inflate(body: bytes, limit: int, deadline: float, receive: Receive | None = None) -> bytes:
-    """As `inflated`, beside the event loop; it ends with its request.
-
-    `deadline` is in the loop's time; `receive` is ASGI's and says when the caller leaves. Raises Refusal, also where
-    the deadline passes, and Left.
-    """
-    try:
-        return await offload(lambda stop: inflated(body, limit, stop), deadline, receive)
-    except TimeoutError:
-        raise Refusal(408, "the compressed body was not read in time; send fewer rows at a time", 1) from None
 
 
 def inflated(body: bytes, limit: int, stop: Stop) -> bytes:

@@ -1,19 +1,24 @@
-"""One prediction's way through the gateway: what its headers say, its place in the queue, its answer.
+"""One prediction's way through the gateway, whichever way it came in: the gate, its place in the queue, its answer.
 
-Shared by the two ways in: the ASGI application (app.py) and the shorter one under it (direct.py).
+Shared by the three doors: the ASGI application (app.py), the shorter path under it (fast_path.py), and gRPC
+(open_inference/grpc_service.py).
 """
 
 from __future__ import annotations
 
 import itertools
 import secrets
+from collections.abc import Collection
+from functools import lru_cache
 
 from legion import wire
-from legion.gateway.deployments.deployment import Deployment
-from legion.gateway.deployments.release import Release
-from legion.gateway.dispatch.pending import Crashed, Left, Pending, QueueFull, Receive, TooLate
+from legion.gateway.deployments.choice import Choice
+from legion.gateway.deployments.observers import Answered
+from legion.gateway.deployments.routes import Route
+from legion.gateway.dispatch.pending import Left, Pending, Receive, Unanswered
 from legion.gateway.http import compression
-from legion.gateway.http.refusal import Refusal
+from legion.gateway.http.refusal import PASSING, Refusal, no_room, too_large
+from legion.gateway.memory_budget import MemoryBudget
 
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
@@ -21,14 +26,10 @@ Answer = tuple[int, Headers, bytes]
 _BINARY = "application/octet-stream"
 _JSON = (b"content-type", b"application/json")
 _RETRY = (b"retry-after", b"1")
+_READ = frozenset({b"content-type", b"content-length", b"content-encoding", b"x-request-id", b"request-id"})
 # Made ids are unique to this process and count up.
 _PREFIX = secrets.token_hex(6).encode()
 _count = itertools.count()
-
-
-def too_large(limit: int) -> Refusal:
-    """The refusal of a body of more than so many bytes."""
-    return Refusal(413, f"the body is over the limit of {limit} bytes; send fewer rows at a time")
 
 
 def _content_headers(content_type: str) -> Headers:
@@ -41,28 +42,35 @@ def _content_headers(content_type: str) -> Headers:
 
 
 class Exchange:
-    """Made from a request's headers; `submit` with the body, then `answer` when that is settled."""
+    """Made from a request's headers. `admit` it, `submit` its body, send the `answer` once that is settled, `close` it.
+
+    `began` is the loop time of its arrival, in seconds; `length` the declared size of the body in bytes, or -1;
+    `held` what it takes of the memory budget. Until it is closed, it is counted there.
+    """
 
     __slots__ = (
         "began",
+        "budget",
+        "choice",
         "content_type",
         "deployment",
         "encoding",
         "gzips",
         "headers",
+        "held",
         "length",
         "pending",
         "protocol",
-        "release",
         "request_id",
     )
 
-    def __init__(self, headers: Headers, deployment: Deployment, protocol: int) -> None:
-        self.deployment = deployment
-        self.protocol = protocol
+    def __init__(self, headers: Headers, route: Route, budget: MemoryBudget) -> None:
+        self.deployment, self.protocol = route
         self.headers = headers
-        self.began = deployment.now()
-        self.release: Release | None = None
+        self.budget = budget
+        self.held = 0
+        self.began = self.deployment.now()
+        self.choice: Choice | None = None
         self.pending: Pending | None = None
         self.content_type: str | None = None  # plain JSON
         self.encoding: str | None = None
@@ -70,81 +78,131 @@ class Exchange:
         self.length = -1
         self.request_id = b""
         for name, value in headers:
+            if name not in _READ:
+                continue
             if name == b"content-type":
                 if value != b"application/json":
                     self.content_type = value.decode("latin-1")
             elif name == b"content-length":
                 self.length = int(value)
-            elif name in (b"x-request-id", b"request-id"):
+            elif name == b"content-encoding":
+                if value.lower() != b"identity":
+                    self.encoding = value.decode("latin-1").lower()[:40]
+            else:
                 self.request_id = value
-            elif name == b"content-encoding" and value.lower() != b"identity":
-                self.encoding = value.decode("latin-1").lower()[:40]
-        if protocol == wire.OPEN_INFERENCE:
-            self._read_tensor_headers()
+        if self.protocol.binary_header is not None or self.protocol.compresses:
+            self._read_own_headers()
         if not self.request_id or len(self.request_id) > 128:
             self.request_id = b"%b-%x" % (_PREFIX, next(_count))
 
-    def _read_tensor_headers(self) -> None:
-        """Where a body's JSON ends and its binary data begins; whether the caller takes gzip."""
+    def _read_own_headers(self) -> None:
+        """Where a body's JSON ends and its binary data begins; whether the caller accepts gzip."""
+        protocol = self.protocol
         for name, value in self.headers:
-            if name == b"inference-header-content-length":
+            if name == protocol.binary_header:
                 self.content_type = f"{_BINARY};{name.decode()}={value.decode('latin-1')}"
-            elif name == b"accept-encoding":
+            elif name == b"accept-encoding" and protocol.compresses:
                 self.gzips = b"gzip" in value
 
-    def check(self) -> None:
-        """Raise Refusal for an encoding that is not read."""
-        if self.encoding is not None and self.encoding not in compression.KNOWN:
+    @property
+    def deadline(self) -> float:
+        """The loop time by which it has to be answered, in seconds."""
+        return self.began + self.deployment.limits.timeout
+
+    def admit(self, encodings: Collection[str]) -> str | None:
+        """For a door that has still to read the body: refuse by the headers alone what cannot be answered.
+
+        Returns the content encoding, one of those given, that the door then undoes. Raises Refusal.
+        """
+        encoding = self.encoding
+        if encoding in encodings:
+            self.encoding = None
+        held = max(self.length, 0)
+        self.hold(held)
+        self.hold(0)
+        return encoding
+
+    def hold(self, size: int) -> None:
+        """The gate, which nothing is queued without: count `size` bytes in all for the body. Raises Refusal."""
+        if self.encoding is not None:
             raise Refusal(415, f"the content encoding {self.encoding!r} is not read here; send the body as it is")
+        limit = self.deployment.limits.max_body
+        if size > limit or not self.budget.take(size - self.held):
+            limit = min(limit, self.budget.limit)
+            raise too_large(limit) if size > limit else no_room()
+        self.held = size
 
     def submit(self, body: bytes, receive: Receive | None) -> Pending:
-        """Choose a release and queue the body, in one go: no swap comes between. Raises Refusal or QueueFull."""
-        limit = self.deployment.limits.max_body
-        if len(body) > limit:
-            raise too_large(limit)
-        self.release = release = self.deployment.choose(self.headers)
-        if release is None:
-            raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment", 1)
-        self.pending = release.pool.submit(
-            wire.Call(self.protocol, body, self.content_type), receive, self.began + self.deployment.limits.timeout
-        )
+        """Choose a release and queue the body, in one go: no swap comes between. Raises Refusal or Unanswered."""
+        self.hold(len(body))
+        self.choice = choice = self.deployment.choose(self.headers)
+        if choice is None:
+            raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment")
+        call = wire.Call(self.protocol.codec, body, self.content_type)
+        self.pending = choice.release.pool.submit(call, receive, self.deadline)
         return self.pending
+
+    def close(self) -> None:
+        """Its answer is written, or nobody waits for it: count it no longer. A second call does nothing."""
+        self.budget.give(self.held)
+        self.held = 0
 
     def answer(self, settled: wire.Reply | BaseException) -> Answer | None:
         """Status, headers and body for a reply or for the reason that there is none; None if the caller left."""
-        deployment, release = self.deployment, self.release
-        meter = deployment.meter if release is None else release.meter
-        seconds = deployment.now() - self.began
+        reply = None
         if isinstance(settled, wire.Reply):
-            meter.rows += settled.rows
-            status, body = settled.status, settled.body
-            headers = [_JSON, self._timing(settled)]
-            if status == 429:
-                headers.append(_RETRY)
-            if settled.content_type is not None:
-                headers[:1] = _content_headers(settled.content_type)
-            if self.gzips and (smaller := compression.deflated(body)) is not None:
-                body = smaller
-                headers.append((b"content-encoding", b"gzip"))
+            reply = settled
+            status, headers, body = self._replied(reply)
         elif isinstance(settled, Left):
-            meter.answer(499, seconds)
-            return None
-        elif isinstance(settled, (Refusal, QueueFull, TooLate, Crashed)):
-            refusal = Refusal.of(settled, deployment.limits)
-            status, body, headers = refusal.status, refusal.body(self.protocol), refusal.headers
+            status, headers, body = 499, [], b""
+        elif isinstance(settled, (Refusal, Unanswered)):
+            refusal = Refusal.of(settled, self.deployment.limits)
+            status, headers, body = refusal.status, refusal.headers, refusal.body(self.protocol)
         else:
             raise settled
-        meter.answer(status, seconds)
+        deployment, choice = self.deployment, self.choice
+        if deployment.observers:
+            call = None if self.pending is None else self.pending.call
+            answered = Answered(self.request_id, status, deployment.now() - self.began, choice, call, reply)
+            for observe in deployment.observers:
+                observe(answered)
+        if status == 499:
+            return None
+        # The answer takes the place of the request.
+        self.budget.add(len(body) - self.held)
+        self.held = len(body)
+        if reply is None or not reply.stream:
+            self.pending = None
         headers += (b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id)
-        if release is not None:
-            headers += release.headers
+        if choice is not None:
+            headers += choice.release.headers
+        return status, headers, body
+
+    def _replied(self, reply: wire.Reply) -> Answer:
+        """What the worker replied."""
+        status, body = reply.status, reply.body
+        headers = [_JSON, self._timing(reply)]
+        if status != 200 and status in PASSING:
+            headers.append(_RETRY)
+        if reply.content_type is not None:
+            headers[:1] = _content_headers(reply.content_type)
+        if self.gzips and (smaller := compression.deflated(body)) is not None:
+            body = smaller
+            headers.append((b"content-encoding", b"gzip"))
         return status, headers, body
 
     def _timing(self, reply: wire.Reply) -> tuple[bytes, bytes]:
+        """The times in milliseconds; all but the first are those of the whole batch."""
         assert self.pending is not None
-        queued = (self.pending.sent - self.pending.arrived) * 1e3
-        worked = reply.decode_us / 1e3, reply.predict_us / 1e3, reply.encode_us / 1e3
-        return b"server-timing", b"queue;dur=%.3f, decode;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % (
-            queued,
-            *worked,
+        queued = int((self.pending.sent - self.pending.arrived) * 1e6)
+        return b"server-timing", b"queue;dur=%b, decode;dur=%b, predict;dur=%b, encode;dur=%b" % (
+            _milliseconds(queued),
+            _milliseconds(reply.decode_us),
+            _milliseconds(reply.predict_us),
+            _milliseconds(reply.encode_us),
         )
+
+
+@lru_cache(maxsize=8192)
+def _milliseconds(microseconds: int) -> bytes:
+    return b"%.3f" % (microseconds * 1e-3)

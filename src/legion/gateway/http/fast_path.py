@@ -1,92 +1,77 @@
 """The short way in: a prediction whose whole request came in one read is queued straight from the parser.
 
-No task, no ASGI messages; all else (larger bodies, slow callers, every other path) goes uvicorn's way. What
-this overrides is checked when it is imported, so a uvicorn without it is served by ASGI alone.
+No task, no ASGI messages; all else (larger bodies, slow callers, every other path) goes uvicorn's way.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from legion.gateway.dispatch.pending import Left, QueueFull
+from legion.gateway.deployments.routes import Route
+from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http import sse
 from legion.gateway.http.app import Gateway
+from legion.gateway.http.connection import STATUS_LINES, Connection
+from legion.gateway.http.connections import Connections
 from legion.gateway.http.exchange import Exchange
 from legion.gateway.http.refusal import Refusal
 from legion.wire import Reply
 
-AVAILABLE = all(hasattr(HttpToolsProtocol, name) for name in ("_start_asgi_task", "_unset_keepalive_if_required"))
 
-# The parser itself sets no bound to a head that never ends.
-_MAX_HEAD = 64 * 1024
-_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-
-
-class FastPathProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 connection with a shorter path to the queue."""
+class FastPathConnection(Connection):
+    """A connection with a shorter path to the queue."""
 
     gateway: Gateway
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._undecided: tuple[Any, Any] | None = None
+        self._undecided: tuple[Any, Any, Route] | None = None
         self._exchange: Exchange | None = None
-        self._head_size = -1  # bytes of a head that is not complete yet, or -1
-
-    def on_message_begin(self) -> None:
-        self._head_size = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._head_size = -1
-        super().on_headers_complete()
+        # Whose answer the connection has not taken yet; none follows it until it has.
+        self._unread: Exchange | None = None
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         # Asked when the headers are there; whether the body is too shows when the read is parsed.
-        if self._undecided is None and self.gateway.routes.find(cycle.scope) is not None:
-            self._undecided = cycle, app
+        route = self.gateway.routes.find(cycle.scope) if self._undecided is None else None
+        if route is not None:
+            self._undecided = cycle, app, route
         else:
             super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._head_size >= 0:
-            self._head_size += len(data)
-            if self._head_size > _MAX_HEAD and not self.transport.is_closing():
-                self.send_400_response("The request's headers are too large.")
         self._decide()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
+    def _go_on(self) -> None:
+        super()._go_on()
         if self._undecided is not None:
             # Pipelined behind this one; no read will bring it up.
             self.loop.call_soon(self._decide)
 
     def _decide(self) -> None:
         while self._undecided is not None:
-            cycle, app = self._undecided
+            cycle, app, route = self._undecided
             self._undecided = None
-            if cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing():
+            if self.transport.is_closing():
+                return
+            if cycle.more_body or cycle.waiting_for_100_continue:
                 super()._start_asgi_task(cycle, app)
             else:
-                self._predict(cycle, app)
+                self._predict(cycle, app, route)
 
-    def _predict(self, cycle: Any, app: Any) -> None:
-        route = self.gateway.routes.find(cycle.scope)
-        assert route is not None
-        exchange = Exchange(cycle.scope["headers"], *route)
-        if exchange.encoding is not None:
-            # Inflating takes its time.
+    def _predict(self, cycle: Any, app: Any, route: Route) -> None:
+        exchange = Exchange(cycle.scope["headers"], route, self.gateway.budget)
+        if exchange.encoding is not None or self.flow.write_paused:
+            # Inflating takes its time; so does a caller that has not read the answers before.
             super()._start_asgi_task(cycle, app)
             return
+        body = bytes(cycle.body)
+        cycle.body.clear()
         try:
-            pending = exchange.submit(bytes(cycle.body), None)
-        except (Refusal, QueueFull) as reason:
+            pending = exchange.submit(body, None)
+        except (Refusal, Unanswered) as reason:
             self._answer(cycle, exchange, reason)
         else:
             self._exchange = exchange
@@ -103,28 +88,38 @@ class FastPathProtocol(HttpToolsProtocol):
     def _answer(self, cycle: Any, exchange: Exchange, settled: Reply | BaseException) -> None:
         answer = exchange.answer(settled)
         if answer is None or cycle.disconnected or self.transport.is_closing():
+            exchange.close()
             return
         status, headers, body = answer
-        parts = [_STATUS_LINES[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"\r\n", body) if cycle.keep_alive else (b"connection: close\r\n\r\n", body)
-        self.transport.write(b"".join(parts))
+        lines = [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
+        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        self.transport.write(b"".join((STATUS_LINES[status], b"\r\n".join(lines), body)))
+        if self.flow.write_paused:
+            self._unread = exchange
+        else:
+            exchange.close()
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._close_unread()
+
+    def _close_unread(self) -> None:
+        """The last answer has been taken, or nobody will."""
+        if self._unread is not None:
+            self._unread.close()
+            self._unread = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # A connection that was reset would else be kept until its idle time is over.
-        self._unset_keepalive_if_required()
+        self._close_unread()
         if self._exchange is not None and self._exchange.pending is not None:
             self._exchange.pending.fail(Left())
 
 
-def protocol_for(gateway: Gateway) -> type[asyncio.Protocol] | str:
-    """The protocol class for this gateway, or uvicorn's own where the short way is not to be had."""
-    if not AVAILABLE:
-        return "httptools"
-    return type("GatewayProtocol", (FastPathProtocol,), {"gateway": gateway})
+def protocol_for(gateway: Gateway, connections: Connections) -> type[asyncio.Protocol]:
+    """The protocol class of this gateway's connections."""
+    return type("GatewayConnection", (FastPathConnection,), {"gateway": gateway, "shared": connections})

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from legion import wire
 from legion.gateway.dispatch.pending import Crashed, QueueFull, TooLate
 from legion.gateway.limits import Limits
+from legion.gateway.protocols.protocol import Protocol
 
-_CODES = {
-    400: "BAD_REQUEST",
-    404: "RESOURCE_DOES_NOT_EXIST",
-    408: "REQUEST_TIMEOUT",
-    413: "REQUEST_LIMIT_EXCEEDED",
-    415: "BAD_REQUEST",
-    429: "RESOURCE_EXHAUSTED",
-    503: "TEMPORARILY_UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 _JSON = (b"content-type", b"application/json")
+# Statuses that may pass: another try is worth it, and always told when.
+PASSING = frozenset({429, 503, 504})
 
 
 class Refusal(Exception):
-    """A status and a sentence; `retry_after` in seconds where trying again helps."""
+    """A status and a sentence; `retry_after` in seconds where trying again helps, which is 1 if not given."""
 
     def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.retry_after = retry_after
+        self.retry_after = 1 if retry_after is None and status in PASSING else retry_after
 
     @classmethod
     def of(cls, error: Exception, limits: Limits) -> Refusal:
@@ -47,11 +39,16 @@ class Refusal(Exception):
         """The headers that go with it."""
         return [_JSON] if self.retry_after is None else [_JSON, (b"retry-after", b"%d" % self.retry_after)]
 
-    def body(self, protocol: int) -> bytes:
+    def body(self, protocol: Protocol) -> bytes:
         """The error object of the protocol."""
-        if protocol == wire.LEGION:
-            return msgspec.json.encode({"message": self.message})
-        if protocol == wire.OPEN_INFERENCE:
-            return msgspec.json.encode({"error": self.message})
-        code = _CODES.get(self.status, "INTERNAL_ERROR")
-        return msgspec.json.encode({"error_code": code, "message": self.message, "stack_trace": ""})
+        return msgspec.json.encode(protocol.error(self.status, self.message))
+
+
+def too_large(limit: int) -> Refusal:
+    """A body has more than `limit` bytes."""
+    return Refusal(413, f"the body is over the limit of {limit} bytes; send fewer rows at a time")
+
+
+def no_room() -> Refusal:
+    """The memory budget is used up for now."""
+    return Refusal(503, "the server holds as many requests as its memory allows; try again in a moment")

@@ -41,6 +41,7 @@ async def respond(exchange: Exchange, first: wire.Reply, scope: Scope, receive: 
             await response(scope, receive, send_in_time)
     finally:
         stream.leave()
+        exchange.close()
 
 
 async def _pieces(stream: Stream, exchange: Exchange) -> AsyncIterator[bytes]:

@@ -16,9 +16,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from legion.gateway.deployments.deployment import Deployment
+from legion.gateway.http.connections import Connections
+from legion.gateway.management import document
+from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.metrics import Metrics
 from legion.gateway.open_inference.endpoints import OpenInferenceEndpoints
-from legion.gateway.openapi import document
+from legion.gateway.protocols import mlflow
+from legion.gateway.protocols.table import PROTOCOLS
 
 Deployments = Callable[[], list[Deployment]]
 
@@ -44,24 +48,32 @@ SwaggerUIBundle({{url: "{document}", dom_id: "#swagger-ui", tryItOutEnabled: tru
 """
 
 
-_CODES = {404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
-
-
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class Management:
-    """The control routes over the deployments that the function gives; `admin` is mounted at /admin."""
+    """The control routes over the deployments that the function gives; `admin` is mounted at /admin.
 
-    def __init__(self, deployments: Deployments, admin: ASGIApp | None = None) -> None:
+    While the connections are draining, nothing is ready.
+    """
+
+    def __init__(
+        self,
+        deployments: Deployments,
+        connections: Connections,
+        budget: MemoryBudget,
+        admin: ASGIApp | None = None,
+    ) -> None:
         self._deployments = deployments
+        self._connections = connections
         self._admin = [] if admin is None else [Mount("/admin", app=admin)]
-        self._metrics = Metrics(lambda: (reading for one in deployments() for reading in one.readings()))
+        readings = lambda: (reading for one in deployments() for reading in one.readings())  # noqa: E731
+        self._metrics = Metrics(readings, budget, connections.meter)
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        inference = OpenInferenceEndpoints(self._deployments)
+        inference = OpenInferenceEndpoints(self._deployments, self._connections)
         own = [
             Route("/ping", self.ping),
             Route("/health", self.ping),
@@ -70,8 +82,7 @@ class Management:
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
             # What can be predicted was taken before it came here.
-            Route("/invocations", self.not_predicted, methods=["POST"]),
-            Route("/api/model/invoke", self.not_predicted, methods=["POST"]),
+            *(Route(one.path_alone, self.not_predicted, methods=["POST"]) for one in PROTOCOLS if one.path_alone),
         ]
         routes: list[BaseRoute] = [
             Route("/", lambda request: RedirectResponse("docs")),
@@ -104,7 +115,7 @@ class Management:
         return found
 
     async def ping(self, request: Request) -> Response:
-        """200 once what is served is warm, else 503."""
+        """200 once what is served is warm, else 503; 503 again as soon as the server is to end."""
         return Response("\n", 200 if self._ready(request) else 503, media_type="application/json")
 
     async def healthcheck(self, request: Request) -> Response:
@@ -115,6 +126,8 @@ class Management:
     def _ready(self, request: Request) -> bool:
         """Of a model that the path names: whether it answers. Else whether all do; a refused one holds up no other."""
         found = self._named(request)
+        if self._connections.draining:
+            return False
         if "name" in request.path_params:
             return found[0].ready
         return all(one.ready for one in found if one.releases or one.awaited)
@@ -164,7 +177,6 @@ class Management:
         message = error.detail
         if error.status_code == 404 and message == "Not Found":
             message = f"{request.url.path} is not served here; see /docs"
-        code = _CODES.get(error.status_code, "BAD_REQUEST")
-        response = _json({"error_code": code, "message": message, "stack_trace": ""}, error.status_code)
+        response = _json(mlflow.error(error.status_code, message), error.status_code)
         response.headers.update(error.headers or {})
         return response

@@ -10,6 +10,7 @@ from legion.gateway.deployments.declaration import Declaration
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.release import Release
 from legion.gateway.deployments.variant import Refused, Variant
+from legion.gateway.protocols.table import PROTOCOLS
 from legion.provisioning_messages import Registered
 
 
@@ -57,7 +58,7 @@ def of(deployment: Deployment, *, stopping: bool = False) -> View:
         state="stopping" if stopping else _state(deployment),
         pinned=any(variant.pinned for variant in deployment.variants),
         declaration=_declaration(deployment.declaration),
-        paths=[f"/models/{deployment.name}/invocations", f"/models/{deployment.name}/api/model/invoke"],
+        paths=[protocol.path.format(name=deployment.name) for protocol in PROTOCOLS],
         variants=[_variant(variant) for variant in deployment.variants],
     )
 

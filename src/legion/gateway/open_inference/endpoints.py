@@ -17,6 +17,7 @@ from starlette.routing import Route
 from legion import __version__
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.release import Release
+from legion.gateway.http.connections import Connections
 from legion.gateway.openapi.model_tensors import metadata
 
 _EXTENSIONS = ["binary_tensor_data", "model_repository"]
@@ -31,10 +32,11 @@ class _Filter(msgspec.Struct, frozen=True):
 
 
 class OpenInferenceEndpoints:
-    """Over the deployments that the function gives."""
+    """Over the deployments that the function gives; while the connections are draining, the server is not ready."""
 
-    def __init__(self, deployments: Callable[[], list[Deployment]]) -> None:
+    def __init__(self, deployments: Callable[[], list[Deployment]], connections: Connections) -> None:
         self._deployments = deployments
+        self._connections = connections
 
     def app(self) -> Starlette:
         """The ASGI application, to be mounted at /v2."""
@@ -60,8 +62,10 @@ class OpenInferenceEndpoints:
         return _json({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Whether every model that is served answers."""
-        ready = all(one.ready for one in self._deployments() if one.releases or one.awaited)
+        """Whether every model that is served answers, and the server is not about to end."""
+        ready = not self._connections.draining and all(
+            one.ready for one in self._deployments() if one.releases or one.awaited
+        )
         return _json({"ready": ready}, 200 if ready else 503)
 
     async def index(self, request: Request) -> Response:

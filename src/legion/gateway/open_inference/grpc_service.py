@@ -18,12 +18,11 @@ from google.protobuf import json_format
 
 from legion import wire
 from legion.errors import OutsideError
-from legion.gateway.dispatch.pending import Crashed, Left, QueueFull, TooLate
+from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http.app import Gateway
-from legion.gateway.http.compression import inflate
 from legion.gateway.http.exchange import Exchange, Headers
 from legion.gateway.http.offload import Stop, offload
-from legion.gateway.http.refusal import Refusal
+from legion.gateway.http.refusal import Refusal, no_room
 from legion.gateway.open_inference.grpc_messages import SERVICE, message, read
 from legion.gateway.open_inference.grpc_tensors import body_of, response_of, size_of
 
@@ -45,31 +44,52 @@ _LONGEST = 600
 # What a model and a version can be called; nothing else gets into a path.
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,140}")
 # Metadata that says something of the HTTP/2 request, not of the inference.
-_NOT_ITS_OWN = ("content-", "accept-encoding", "inference-header-", "grpc-")
+_NOT_ITS_OWN = ("content-type", "content-length", "accept-encoding", "inference-header-", "grpc-")
 _ANSWERED = ("x-request-id", "model-name", "model-version", "server-timing", "retry-after")
 _HEADER_LENGTH = "inference-header-content-length"
 # gzip and deflate; no message of the service begins so.
 _COMPRESSED = (b"\x1f\x8b", b"\x78")
+# Milliseconds until a connection is up, and until one without a call is told to go.
+_HANDSHAKE = 20_000
+_IDLE = 300_000
 # More bytes than this are read and written beside the loop, for so many seconds at most: which model's limits hold is
 # not known before a message is read.
 _LARGE, _LONGEST_WORK = 64 * 1024, 60.0
+# Calls at once; more are refused with RESOURCE_EXHAUSTED before their message is received.
+_MOST_CALLS = 8192
+# Messages that are received at once, however much memory there is.
+_MOST_ARRIVING = 64
 
 
 class GrpcService:
     """Made in the loop that it serves in; the address is taken at once, `run` serves until it is told to stop."""
 
-    def __init__(self, gateway: Gateway, host: str, port: int, max_body: int) -> None:
-        """Messages of more than `max_body` bytes are refused. Raises OutsideError if the address is taken."""
+    def __init__(
+        self, gateway: Gateway, host: str, port: int, *, max_body: int, max_connections: int, timeout: float
+    ) -> None:
+        """Connections beyond `max_connections` are refused, and messages of more than `max_body` bytes or that take
+        longer than `timeout` seconds to arrive.
+
+        Raises OutsideError if the address is taken.
+        """
         self._gateway = gateway
         self._max_body = max_body
+        self._timeout = timeout
+        # A message says nothing of its size before it is there. All that arrive at once fit into the budget once more.
+        self._arriving = asyncio.Semaphore(min(_MOST_ARRIVING, max(1, gateway.budget.limit // max_body)))
         self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=_MOST_CALLS,
             options=(
                 ("grpc.max_receive_message_length", max_body),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
                 # gRPC sets no bound to what a message becomes; `_message` does.
                 ("grpc.per_message_decompression", 0),
-            )
+                # From gRPC 1.65 on; an older one takes no notice.
+                ("grpc.max_allowed_incoming_connections", max_connections),
+                ("grpc.server_handshake_timeout_ms", _HANDSHAKE),
+                ("grpc.max_connection_idle_ms", _IDLE),
+            ),
         )
         calls = {
             "ServerLive": self._asked("ServerLive", lambda request: "/v2/health/live", {200}),
@@ -97,30 +117,58 @@ class GrpcService:
             await self._server.stop(grace)
 
     def _call(
-        self, kind: Any, answer: Callable[[Any, _Context], Awaitable[bytes]]
+        self, kind: Any, answer: Callable[[Any, _Context, float], Awaitable[bytes]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """A method that takes messages of this kind; what it refuses is told by status and sentence."""
+        """A method that takes one message of this kind; what it refuses is told by status and sentence."""
 
-        async def handle(data: bytes, context: _Context) -> bytes:
+        async def handle(_: object, context: _Context) -> bytes:
+            began = asyncio.get_running_loop().time()
+            budget = self._gateway.budget
+            size = 0
             try:
-                return await answer(await self._message(kind, data), context)
+                data = await self._received(kind, context)
+                if not budget.take(len(data)):
+                    raise no_room()
+                size = len(data)
+                request = await self._message(kind, data)
+                # What it was made of is not held any longer.
+                del data
+                return await answer(request, context, began)
             except Refusal as refusal:
                 code = _CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
-                await context.abort(code, refusal.message[:_LONGEST], context.trailing_metadata())
+                trailers = dict(context.trailing_metadata() or ())
+                if refusal.retry_after is not None:
+                    trailers.setdefault("retry-after", str(refusal.retry_after))
+                await context.abort(code, refusal.message[:_LONGEST], tuple(trailers.items()))
                 raise
+            finally:
+                budget.give(size)
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        # The same on the wire as a method of one message, but here the message is only received when it is read.
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _received(self, kind: Any, context: _Context) -> bytes:
+        """The message of a call. Raises Refusal where it does not come in time, or not at all."""
+        try:
+            async with asyncio.timeout(self._timeout), self._arriving:
+                data = await context.read()
+        except TimeoutError:
+            raise Refusal(408, f"the message did not arrive within {self._timeout:g} s; send it faster") from None
+        if not isinstance(data, bytes):
+            raise Refusal(400, f"there is no message; send one {kind.DESCRIPTOR.name}")
+        return data
 
     async def _message(self, kind: Any, data: bytes) -> Any:
         if data.startswith(_COMPRESSED):
-            data = await inflate(data, self._max_body, asyncio.get_running_loop().time() + _LONGEST_WORK)
+            deadline = asyncio.get_running_loop().time() + _LONGEST_WORK
+            data = await self._gateway.inflating.inflate(data, self._max_body, deadline)
         return await _beside(len(data), lambda stop: read(kind, data))
 
     def _asked(self, method: str, path: Callable[[Any], str], fine: set[int]) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method whose answer is what a GET of the path says, where the status is one of these."""
         response = message(f"{method}Response")
 
-        async def answer(request: Any, context: _Context) -> bytes:
+        async def answer(request: Any, context: _Context, began: float) -> bytes:
             status, said = await self._ask("GET", path(request))
             if status not in fine:
                 raise Refusal(status, said["error"])
@@ -129,7 +177,7 @@ class GrpcService:
 
         return self._call(message(f"{method}Request"), answer)
 
-    async def _index(self, request: Any, context: _Context) -> bytes:
+    async def _index(self, request: Any, context: _Context, began: float) -> bytes:
         _, said = await self._ask("POST", "/v2/repository/index", msgspec.json.encode({"ready": request.ready}))
         response = message("RepositoryIndexResponse")()
         found: bytes = json_format.ParseDict({"models": said}, response).SerializeToString()
@@ -151,7 +199,7 @@ class GrpcService:
         await self._gateway.control(scope, receive, send)
         return status, msgspec.json.decode(b"".join(parts))
 
-    async def _infer(self, request: Any, context: _Context) -> bytes:
+    async def _infer(self, request: Any, context: _Context, began: float) -> bytes:
         path = f"{_path(request, 'model_name', 'model_version')}/infer"
         route = self._gateway.routes.find({"method": "POST", "path": path})
         if route is None:
@@ -163,11 +211,14 @@ class GrpcService:
             for key, value in context.invocation_metadata() or ()
             if isinstance(value, str) and not key.startswith(_NOT_ITS_OWN)
         ]
-        exchange = Exchange([*headers, (_HEADER_LENGTH.encode(), b"%d" % length)], *route)
+        exchange = Exchange([*headers, (_HEADER_LENGTH.encode(), b"%d" % length)], route, self._gateway.budget)
+        exchange.began = began
+        # When the call is over, its answer has been written.
+        context.add_done_callback(lambda _: exchange.close())
         settled: wire.Reply | BaseException
         try:
             settled = await exchange.submit(body, None).future
-        except (Refusal, QueueFull, TooLate, Crashed) as reason:
+        except (Refusal, Unanswered) as reason:
             settled = reason
         except asyncio.CancelledError:
             exchange.answer(Left())

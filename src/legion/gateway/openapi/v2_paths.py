@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from legion.gateway.deployments.deployment import Deployment
-from legion.gateway.deployments.release import Release
 from legion.gateway.openapi import infer_example, infer_schema
+from legion.gateway.openapi.described_model import DescribedModel
 from legion.gateway.openapi.json_schema import PLACE, Schema
 from legion.gateway.openapi.responses import JSON, REFUSALS, answer, refusals
 from legion.gateway.openapi.v2_components import ERROR
@@ -49,22 +48,18 @@ def server() -> dict[str, Any]:
     }
 
 
-def model(
-    deployment: Deployment, release: Release, example: dict[str, Any] | None, parts: dict[str, Any]
-) -> dict[str, Any]:
-    """What is asked of one model; `example` is a body of MLflow's protocol. Its schemas go into `parts`."""
-    name, report = deployment.name, release.pool.report
+def model(described: DescribedModel) -> dict[str, Any]:
+    """What is asked of one model."""
+    name, report, example = described.name, described.report, described.bodies.example
     request = f"{name}-InferenceRequest"
-    parts[request] = infer_schema.request(report)
+    described.components[request] = infer_schema.request(report)
     content: dict[str, Any] = {"schema": _ref(request)}
     tensors = None if example is None else infer_example.converted(report, example)
     if tensors is not None:
         content["example"] = tensors
     paths = _model_paths(name, f"/v2/models/{name}", f"{name}-v2", content, [])
-    # A version can be named while it is the only one that answers.
-    versions = sorted({version for version in release.versions if deployment.has(version)})
-    if versions:
-        schema = {"type": "string", "enum": versions}
+    if described.versions:
+        schema = {"type": "string", "enum": list(described.versions)}
         parameter = {"name": "version", "in": "path", "required": True, "schema": schema}
         path = f"/v2/models/{name}/versions/{{version}}"
         paths |= _model_paths(name, path, f"{name}-v2-version", content, [parameter])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -12,12 +11,12 @@ Headers = list[tuple[bytes, bytes]]
 Choose = Callable[[Headers], int]
 
 
-def by_weight(weights: Sequence[float], sticky: str | None) -> Choose:
+def by_weight(weights: Sequence[float], sticky: str | None, random: Callable[[], float]) -> Choose:
     """A function of a request's headers that gives the place of the chosen one of these weights (sum 100)."""
     # The last bound is open, so that rounding leaves no gap at the end.
     bounds = list(accumulate(weights))[:-1]
     if sticky is None:
-        return lambda headers: bisect_right(bounds, random.random() * 100)  # noqa: S311
+        return lambda headers: bisect_right(bounds, random() * 100)
     header = sticky.encode()
 
     def choose(headers: Headers) -> int:
@@ -25,6 +24,6 @@ def by_weight(weights: Sequence[float], sticky: str | None) -> Choose:
             if name == header:
                 # Every gateway of a fleet puts the caller into the same place.
                 return bisect_right(bounds, zlib.crc32(value) / 2**32 * 100)
-        return bisect_right(bounds, random.random() * 100)  # noqa: S311
+        return bisect_right(bounds, random() * 100)
 
     return choose

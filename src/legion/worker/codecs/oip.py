@@ -102,17 +102,8 @@ class OpenInference:
         first = inputs[0]
         if len(inputs) == 1 and first.name not in kinds and len(first.shape) == 2:
             return self._positional(first)
+        _check_columns(inputs)
         columns = [tensor.name for tensor in inputs]
-        lengths = set()
-        for tensor in inputs:
-            if len(tensor.shape) != 1 and tensor.shape[1:] != [1]:
-                raise InputError(
-                    f"the tensor {tensor.name!r} has the shape {tensor.shape}; a column is [n] or [n, 1]",
-                    column=tensor.name,
-                )
-            lengths.add(tensor.shape[0])
-        if len(lengths) > 1:
-            raise InputError("the tensors are not of one length; send a value of each column for each row")
         rows = self._rows
         if isinstance(rows, RowReader):
             rows.order(columns)
@@ -210,6 +201,18 @@ def _wanted(body: _Body) -> Wanted:
             raise InputError("the classification extension is not served here; ask for the output itself")
         outputs[output.name] = output.parameters.get("binary_data", binary) is True
     return Wanted(body.id, outputs or None, binary)
+
+
+def _check_columns(inputs: List[Tensor]) -> None:
+    """Raises InputError where the tensors are not columns of one length."""
+    for tensor in inputs:
+        if len(tensor.shape) != 1 and tensor.shape[1:] != [1]:
+            raise InputError(
+                f"the tensor {tensor.name!r} has the shape {tensor.shape}; a column is [n] or [n, 1]",
+                column=tensor.name,
+            )
+    if len({tensor.shape[0] for tensor in inputs}) > 1:
+        raise InputError("the tensors are not of one length; send a value of each column for each row")
 
 
 def _columns(items: Any, names: Optional[Sequence[str]]) -> Dict[str, Tuple[List[int], List[Any]]]:

@@ -1,0 +1,44 @@
+"""Inflates compressed bodies beside the event loop, within the memory budget."""
+
+from __future__ import annotations
+
+import asyncio
+
+from legion.gateway.dispatch.pending import Receive
+from legion.gateway.http.compression import inflated
+from legion.gateway.http.offload import offload
+from legion.gateway.http.refusal import Refusal, no_room
+from legion.gateway.memory_budget import MemoryBudget
+
+_AT_ONCE = 4
+# Deflate makes no more of a byte.
+_LARGEST_RATIO = 1032
+
+
+class Inflating:
+    """A few bodies at once; what a body may become is held for it while it is inflated."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def inflate(self, body: bytes, limit: int, deadline: float, receive: Receive | None = None) -> bytes:
+        """The body without its compression; nothing is held for it any more. It ends with its request.
+
+        `deadline` is in the loop's time; `receive` is ASGI's and says when the caller leaves. Raises Left, and Refusal
+        for more than `limit` bytes (413), for more than there is room for now (503), for what cannot be inflated (400),
+        and where the deadline passes (408).
+        """
+        async with self._turn:
+            room = min(limit, len(body) * _LARGEST_RATIO, self._budget.free)
+            self._budget.take(room)
+            try:
+                return await offload(lambda stop: inflated(body, room, stop), deadline, receive)
+            except TimeoutError:
+                raise Refusal(408, "the compressed body was not read in time; send fewer rows at a time", 1) from None
+            except Refusal as refusal:
+                if refusal.status == 413 and room < limit:
+                    raise no_room() from None
+                raise
+            finally:
+                self._budget.give(room)
