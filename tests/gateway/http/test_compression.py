@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import random
 import time
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legion.gateway.http.compression import inflate, inflated
+from legion.gateway.http.compression import inflated
 from legion.gateway.http.offload import Stopped
 from legion.gateway.http.refusal import Refusal
 
@@ -73,19 +72,3 @@ def test_it_stops_within_a_few_milliseconds_when_told_to() -> None:
         inflated(body, 64 * MIB, stop)
     assert len(asked) == 201
     assert sorted(after - before for before, after in zip(asked, asked[1:], strict=False))[-20] < 0.01
-
-
-def test_a_deadline_that_has_passed_refuses() -> None:
-    async def late() -> None:
-        await inflate(zlib.compress(bytes(MIB)), MIB, asyncio.get_running_loop().time() - 1)
-
-    with pytest.raises(Refusal) as caught:
-        asyncio.run(late())
-    assert (caught.value.status, caught.value.retry_after) == (408, 1)
-
-
-def test_in_time_it_is_the_body() -> None:
-    async def in_time() -> bytes:
-        return await inflate(gzip.compress(b"body"), MIB, asyncio.get_running_loop().time() + 60)
-
-    assert asyncio.run(in_time()) == b"body"
