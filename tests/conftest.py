@@ -71,7 +71,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
 
-    def wait(self, seconds: float = 90) -> Server:
+    def wait(self, seconds: float = 240) -> Server:
         """Until every model is warm."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -133,6 +133,7 @@ def test_a_server_that_python_starts_gets_its_settings_by_the_command_line() -> 
         timeout=0.5,
         start_timeout=2.0,
         drain=1.0,
+        memory="1GiB",
         admin=True,
         state=Path("s"),
     )

@@ -370,7 +370,7 @@ def test_a_full_queue_is_refused_and_a_caller_who_left_is_counted(server: Server
 
 def test_the_request_s_id_comes_back(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
     _, call = stub.ModelInfer.with_call(
-        block(field="fp64_contents"), metadata=(("x-request-id", "mine-7"), ("content-encoding", "br")), timeout=30
+        block(field="fp64_contents"), metadata=(("x-request-id", "mine-7"), ("accept-encoding", "br")), timeout=30
     )
     assert dict(call.trailing_metadata())["x-request-id"] == "mine-7"
 

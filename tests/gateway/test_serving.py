@@ -228,7 +228,7 @@ def test_a_full_queue_says_when_to_come_back(
         answers = list(callers.map(lambda _: server.post("/invocations", rows((1, -5))), range(12)))
     refused = [answer for answer in answers if answer.status_code == 429]
     assert refused
-    assert all(answer.headers["Retry-After"] == "1" for answer in refused)
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
     assert all(answer.status_code in (200, 429) for answer in answers)
 
 
@@ -392,6 +392,7 @@ def test_a_caller_who_dawdles_with_the_body_is_let_go(server: Server) -> None:
 
 
 def test_a_caller_who_leaves_in_the_middle_of_a_body_leaves_nothing_in_the_log(server: Server) -> None:
+    before = len(server.log.read_text())
     for path in ("/invocations", "/v2/repository/index", "/ping"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
             sock.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode())
@@ -399,8 +400,8 @@ def test_a_caller_who_leaves_in_the_middle_of_a_body_leaves_nothing_in_the_log(s
         sock.sendall(b"no HTTP at all\r\n\r\n")
         assert sock.recv(4096)
     assert server.post("/invocations", rows((1, 2))).status_code == 200
-    assert "Traceback" not in server.log.read_text()
-    assert "uvicorn" not in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()[before:]
+    assert "uvicorn" not in server.log.read_text()[before:]
 
 
 def test_a_connection_closes_when_asked(server: Server) -> None:

@@ -19,6 +19,7 @@ import uvloop
 from legion import logs
 from legion.errors import MissingExtraError, OutsideError, UsageError
 from legion.gateway import descriptors
+from legion.gateway.allocator import give_large_blocks_back
 from legion.gateway.deployments.declaration import Declaration
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.fleet import Fleet
@@ -121,6 +122,7 @@ def serve(declared: Sequence[Declared], sock: socket.socket, setting: Setting, *
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two models are named {twice!r}; give one another name as NAME=MODEL")
+    give_large_blocks_back()
     uvloop.run(_run(declared, sock, setting, on_ready))
 
 

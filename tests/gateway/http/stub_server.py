@@ -56,12 +56,12 @@ class Application:
 class StubServer:
     """`port` is where it listens; `look` examines the connections as if it were so late."""
 
-    def __init__(self, application: Any, connections: Connections) -> None:
+    def __init__(self, application: Any, connections: Connections, kind: type[Connection] = Connection) -> None:
         self.connections = connections
         self.made = self.received = self.paused = 0
         server = self
 
-        class Counting(Connection):
+        class Counting(kind):  # type: ignore[misc, valid-type]
             shared = connections
 
             def connection_made(self, transport: Any) -> None:

@@ -54,7 +54,9 @@ class Gateway:
                 await sse.respond(exchange, reply, scope, receive, send)
                 return
         except (Left, Refusal, Unanswered) as reason:
-            settled = reason
+            # Without its frames, which have the body and would keep it until the garbage is collected.
+            settled = reason.with_traceback(None)
+            settled.__context__ = None
         answer = exchange.answer(settled)
         if answer is not None:
             await _respond(answer, send)

@@ -146,6 +146,9 @@ class Exchange:
         """Its answer is written, or nobody waits for it: count it no longer. A second call does nothing."""
         self.budget.give(self.held)
         self.held = 0
+        if self.pending is not None:
+            # Not counted any more, so it must not wait for the garbage collector either.
+            self.pending.call.body = b""
 
     def answer(self, settled: wire.Reply | BaseException) -> Answer | None:
         """Status, headers and body for a reply or for the reason that there is none; None if the caller left."""

@@ -104,8 +104,9 @@ class FastPathConnection(Connection):
         cycle.on_response()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        # First, since the next answer may be written at once.
         self._close_unread()
+        super().resume_writing()
 
     def _close_unread(self) -> None:
         """The last answer has been taken, or nobody will."""

@@ -219,7 +219,7 @@ class GrpcService:
         try:
             settled = await exchange.submit(body, None).future
         except (Refusal, Unanswered) as reason:
-            settled = reason
+            settled = reason.with_traceback(None)
         except asyncio.CancelledError:
             exchange.answer(Left())
             raise
