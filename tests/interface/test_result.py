@@ -55,3 +55,8 @@ def test_matrices_and_their_names() -> None:
     assert result.matrix_of([{"a": 1, "b": 2}, {"b": 3}], None) == ([[1, 2], [None, 3]], ["a", "b"])
     assert result.matrix_of("text", None) == ([["text"]], ["result"])
     assert result.matrix_of([], None) == ([], ["result"])
+
+
+def test_rows_of_too_many_different_columns_are_no_matrix() -> None:
+    with pytest.raises(TypeError, match="10000 different columns"):
+        result.matrix_of([{str(i): 1} for i in range(10_000)], None)

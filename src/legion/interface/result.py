@@ -18,6 +18,8 @@ import numpy as np
 
 _encoder = msgspec.json.Encoder()
 _PLAIN = (str, int, float, bool, type(None))
+# So many cells of a matrix may be empty because rows have different columns.
+_MOST_GAPS = 2**25
 
 
 def items_of(raw: Any) -> Any:
@@ -142,11 +144,16 @@ def _key(key: Any) -> str:
 
 
 def matrix_of(items: Any, columns: Optional[Sequence[str]]) -> Tuple[List[List[Any]], List[str]]:
-    """Items as the rows and column names of Legion's REST answer."""
+    """Items as the rows and column names of Legion's REST answer.
+
+    Raises TypeError where their columns differ so much that hardly any cell would be filled.
+    """
     if not isinstance(items, list):
         items = [items]
     if items and isinstance(items[0], dict):
         names = list(dict.fromkeys(name for item in items if isinstance(item, dict) for name in item))
+        if len(items) * len(names) - sum(map(len, items)) > _MOST_GAPS:
+            raise TypeError(f"the model's rows have {len(names)} different columns in all, too many for a matrix")
         return [[item.get(name) for name in names] for item in items], names
     rows = [item if isinstance(item, list) else [item] for item in items]
     width = len(rows[0]) if rows else 1

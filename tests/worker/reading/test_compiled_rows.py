@@ -243,13 +243,13 @@ def test_column_orders_are_remembered_within_bounds() -> None:
 
 
 def test_names_among_blanks_are_read_and_not_remembered() -> None:
-    reader = QuickReader(RowReader(ONE), None)
+    reader = QuickReader(RowReader(Signature((Field("a", "long"), Field("b", "long")))), None)
     tracemalloc.start()
     for turn in range(40):
         body = b'{"columns":["b",' + b" " * (100_000 + turn) + b'"a"],"data":[[1,2]]}'
         read = reader.read(body)
         assert read is not None
-        assert shown(read[0])[2] == [[(False, 1.0, 2.0), (False, 1.0, 1.0)]]
+        assert read[0].rows == [(2, 1)]
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 2_000_000
