@@ -18,7 +18,7 @@ from legion.gateway.deployments.routes import Route
 from legion.gateway.dispatch.pending import Left, Pending, Receive, Unanswered
 from legion.gateway.http import compression
 from legion.gateway.http.refusal import PASSING, Refusal, no_room, too_large
-from legion.gateway.memory_budget import MemoryBudget
+from legion.gateway.memory_budget import COPIES, MemoryBudget
 
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
@@ -126,11 +126,11 @@ class Exchange:
         """The gate, which nothing is queued without: count `size` bytes in all for the body. Raises Refusal."""
         if self.encoding is not None:
             raise Refusal(415, f"the content encoding {self.encoding!r} is not read here; send the body as it is")
-        limit = self.deployment.limits.max_body
-        if size > limit or not self.budget.take(size - self.held):
-            limit = min(limit, self.budget.limit)
+        held = COPIES * size
+        if size > self.deployment.limits.max_body or not self.budget.take(held - self.held):
+            limit = min(self.deployment.limits.max_body, self.budget.limit // COPIES)
             raise too_large(limit) if size > limit else no_room()
-        self.held = size
+        self.held = held
 
     def submit(self, body: bytes, receive: Receive | None) -> Pending:
         """Choose a release and queue the body, in one go: no swap comes between. Raises Refusal or Unanswered."""

@@ -8,7 +8,7 @@ from legion.gateway.dispatch.pending import Receive
 from legion.gateway.http.compression import inflated
 from legion.gateway.http.offload import offload
 from legion.gateway.http.refusal import Refusal, no_room
-from legion.gateway.memory_budget import MemoryBudget
+from legion.gateway.memory_budget import COPIES, MemoryBudget
 
 _AT_ONCE = 4
 # Deflate makes no more of a byte.
@@ -30,8 +30,8 @@ class Inflating:
         and where the deadline passes (408).
         """
         async with self._turn:
-            room = min(limit, len(body) * _LARGEST_RATIO, self._budget.free)
-            self._budget.take(room)
+            room = min(limit, len(body) * _LARGEST_RATIO, self._budget.free // COPIES)
+            self._budget.take(COPIES * room)
             try:
                 return await offload(lambda stop: inflated(body, room, stop), deadline, receive)
             except TimeoutError:
@@ -41,4 +41,4 @@ class Inflating:
                     raise no_room() from None
                 raise
             finally:
-                self._budget.give(room)
+                self._budget.give(COPIES * room)

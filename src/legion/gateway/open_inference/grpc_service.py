@@ -23,6 +23,7 @@ from legion.gateway.http.app import Gateway
 from legion.gateway.http.exchange import Exchange, Headers
 from legion.gateway.http.offload import Stop, offload
 from legion.gateway.http.refusal import Refusal, no_room
+from legion.gateway.memory_budget import COPIES
 from legion.gateway.open_inference.grpc_messages import SERVICE, message, read
 from legion.gateway.open_inference.grpc_tensors import body_of, response_of, size_of
 
@@ -123,15 +124,15 @@ class GrpcService:
 
         async def handle(_: object, context: _Context) -> bytes:
             began = asyncio.get_running_loop().time()
-            budget = self._gateway.budget
-            size = 0
+            held = 0
             try:
                 data = await self._received(kind, context)
-                if not budget.take(len(data)):
-                    raise no_room()
-                size = len(data)
-                request = await self._message(kind, data)
-                # What it was made of is not held any longer.
+                held = self._hold(len(data), held)
+                if data.startswith(_COMPRESSED):
+                    data = await self._gateway.inflating.inflate(data, self._max_body, began + self._timeout)
+                    held = self._hold(len(data), held)
+                request = await self._parsed(kind, data)
+                # It is counted for what was made of it.
                 del data
                 return await answer(request, context, began)
             except Refusal as refusal:
@@ -142,7 +143,7 @@ class GrpcService:
                 await context.abort(code, refusal.message[:_LONGEST], tuple(trailers.items()))
                 raise
             finally:
-                budget.give(size)
+                self._gateway.budget.give(held)
 
         # The same on the wire as a method of one message, but here the message is only received when it is read.
         return grpc.stream_unary_rpc_method_handler(handle)
@@ -158,10 +159,14 @@ class GrpcService:
             raise Refusal(400, f"there is no message; send one {kind.DESCRIPTOR.name}")
         return data
 
-    async def _message(self, kind: Any, data: bytes) -> Any:
-        if data.startswith(_COMPRESSED):
-            deadline = asyncio.get_running_loop().time() + _LONGEST_WORK
-            data = await self._gateway.inflating.inflate(data, self._max_body, deadline)
+    def _hold(self, size: int, held: int) -> int:
+        """Count a message of this size, which has been counted with `held` so far. Raises Refusal."""
+        # A second time for the body that is made of it.
+        if not self._gateway.budget.take(COPIES * size - held):
+            raise no_room()
+        return COPIES * size
+
+    async def _parsed(self, kind: Any, data: bytes) -> Any:
         return await _beside(len(data), lambda stop: read(kind, data))
 
     def _asked(self, method: str, path: Callable[[Any], str], fine: set[int]) -> grpc.RpcMethodHandler[bytes, bytes]:
