@@ -170,7 +170,8 @@ async def _http(stub: StubGateway, pieces: list[bytes], rest: Awaitable[Any] | N
                 break
         least = stub.http.received + len(piece)
         caller.send(piece)
-        await stub.http.until(lambda it, least=least: it.received >= least or answering.done())
+        while stub.http.received < least and not answering.done():
+            await asyncio.sleep(0)
     answer = await answering
     await caller.leave()
     return Outcome({answer.status}, answer.headers.get("retry-after"))

@@ -5,28 +5,31 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from legion.gateway.http import inflating
+from legion.gateway.http import compression, inflating
 from legion.gateway.http.inflating import Inflating
+from legion.gateway.http.offload import Stop
 from legion.gateway.http.refusal import Refusal
 from legion.gateway.memory_budget import COPIES, MemoryBudget
 
 ZEROS = bytes(100_000)
 
 
+async def inflate(budget: MemoryBudget, body: bytes, limit: int) -> bytes:
+    return await Inflating(budget).inflate(body, limit, asyncio.get_running_loop().time() + 20)
+
+
 async def refusal_of(budget: MemoryBudget, body: bytes, limit: int) -> Refusal:
     with pytest.raises(Refusal) as refused:
-        await Inflating(budget).inflate(body, limit)
+        await inflate(budget, body, limit)
     return refused.value
 
 
 def test_nothing_is_held_of_what_was_inflated() -> None:
     budget = MemoryBudget(1_000_000)
-    assert asyncio.run(Inflating(budget).inflate(gzip.compress(ZEROS), 200_000)) == ZEROS
+    assert asyncio.run(inflate(budget, gzip.compress(ZEROS), 200_000)) == ZEROS
     assert budget.held == 0
 
 
@@ -53,27 +56,51 @@ def test_what_a_body_may_become_is_held_while_it_is_inflated(monkeypatch: pytest
     budget = MemoryBudget(10_000_000)
     begun, go = threading.Semaphore(0), threading.Event()
 
-    def waiting(inflated: Callable[[bytes, int], bytes]) -> Callable[[bytes, int], Any]:
-        def inflate(body: bytes, limit: int) -> bytes:
-            begun.release()
-            go.wait(20)
-            return inflated(body, limit)
+    def waiting(body: bytes, limit: int, stop: Stop) -> bytes:
+        begun.release()
+        go.wait(20)
+        return compression.inflated(body, limit, stop)
 
-        return inflate
-
-    monkeypatch.setattr(inflating, "inflated", waiting(inflating.inflated))
+    monkeypatch.setattr(inflating, "inflated", waiting)
 
     async def scenario() -> None:
         several = Inflating(budget)
-        bodies = [asyncio.create_task(several.inflate(body, 200_000)) for _ in range(10)]
-        for _ in range(4):
+        bodies = [
+            asyncio.create_task(several.inflate(body, 200_000, asyncio.get_running_loop().time() + 20))
+            for _ in range(10)
+        ]
+        for _ in range(2):
             await asyncio.to_thread(begun.acquire)
         # No more at once, so that those that wait for their turn hold nothing.
         assert not begun.acquire(blocking=False)
         room = min(200_000, 1032 * len(body))
-        assert budget.held == 4 * COPIES * room
+        assert budget.held == 2 * COPIES * room
         go.set()
         assert await asyncio.gather(*bodies) == [ZEROS] * 10
+        assert budget.held == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_waits_for_its_turn_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def waiting(body: bytes, limit: int, stop: Stop) -> bytes:
+        go.wait(20)
+        return b""
+
+    monkeypatch.setattr(inflating, "inflated", waiting)
+
+    async def scenario() -> None:
+        budget = MemoryBudget(10_000_000)
+        several, now = Inflating(budget), asyncio.get_running_loop().time()
+        first = [asyncio.create_task(several.inflate(b"1", 1000, now + 20)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal) as refused:
+            await several.inflate(b"1", 1000, now + 0.01)
+        assert refused.value.status == 408
+        go.set()
+        assert await asyncio.gather(*first) == [b"", b""]
         assert budget.held == 0
 
     asyncio.run(scenario())

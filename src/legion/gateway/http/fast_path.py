@@ -121,6 +121,6 @@ class FastPathConnection(Connection):
             self._exchange.pending.fail(Left())
 
 
-def protocol_for(gateway: Gateway, connections: Connections) -> type[asyncio.Protocol]:
+def protocol_for(gateway: Gateway, connections: Connections) -> type[FastPathConnection]:
     """The protocol class of this gateway's connections."""
     return type("GatewayConnection", (FastPathConnection,), {"gateway": gateway, "shared": connections})
