@@ -38,6 +38,11 @@ def test_on_every_address_others_are_told_the_machines_name(tmp_path: Path) -> N
     assert plan(tmp_path).for_others is None
 
 
+def test_the_gateway_is_told_how_much_memory_it_may_use(tmp_path: Path) -> None:
+    assert "--memory" not in plan(tmp_path).gateway.command
+    assert plan(tmp_path, memory="512MiB").gateway.command[-2:] == ("--memory", "512MiB")
+
+
 def test_a_password_is_in_no_command_nor_in_what_is_shown(tmp_path: Path) -> None:
     uri = "postgresql://legion:p%40ss-word@db.example/mlflow"
     made = plan(tmp_path, {"AWS_SECRET_ACCESS_KEY": "aws-secret"}, backend_store_uri=uri)

@@ -97,6 +97,8 @@ def _limits(wished: ServeSettings) -> Limits:
 
 def _setting(wished: ServeSettings, progress: Progress) -> Setting:
     memory = None if wished.memory is None else size_from(wished.memory)
+    if memory is not None and memory < MIB:
+        raise UsageError(f"{wished.memory} of memory is too little for any request; give it at least 1MiB")
     setting = Setting(settings.cache_folder(), progress.say, drain=wished.drain, memory=memory)
     if wished.grpc_port is not None:
         grpc = Grpc(wished.host, wished.grpc_port, wished.max_body * MIB, wished.timeout)

@@ -73,8 +73,8 @@ def serve(
     `keep_warm`: seconds that the previous version stays ready for a rollback. `max_body`: largest request body in
     MiB. `queue`: maximum queued requests per model. `timeout`: request timeout in seconds. `start_timeout`: seconds
     that a version may take to load and to be checked. `drain`: seconds to keep accepting requests when it is stopped,
-    while its health checks say 503. `memory`: what the requests and answers of all models may take, such as "512MiB".
-    `admin`: accept deployments over HTTP, kept in the folder `state`.
+    while its health checks say 503. `memory`: what the requests and answers of all models may take, such as `512MiB`;
+    a quarter of what there is by default. `admin`: accept deployments over HTTP, kept in the folder `state`.
     `ready_timeout`: seconds to wait until the server is ready, including the creation of environments. `progress`
     receives the lines of the server's log, in another thread.
 

@@ -67,6 +67,7 @@ def run(
             serve_artifacts=wished.serve_artifacts,
             default_artifact_root=wished.default_artifact_root,
             allowed_hosts=wished.allowed_hosts,
+            memory=wished.memory,
         ),
         os.environ,
     )

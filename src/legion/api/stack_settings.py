@@ -11,7 +11,8 @@ class StackSettings(msgspec.Struct, frozen=True, kw_only=True):
     """MLflow's server listens on `host` and `port`, the gateway on `gateway_port`; port 0 is any free one.
 
     `data` is the folder of what is kept on this machine, by default under the user's state folder. The database is
-    SQLite and the artifacts are a folder there, unless their addresses are given.
+    SQLite and the artifacts are a folder there, unless their addresses are given. `memory` is what the gateway's
+    requests and answers may take, such as 512MiB; a quarter of what there is by default.
     """
 
     host: str = "127.0.0.1"
@@ -23,6 +24,7 @@ class StackSettings(msgspec.Struct, frozen=True, kw_only=True):
     default_artifact_root: str | None = None
     data: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
+    memory: str | None = None
 
 
 DEFAULTS = StackSettings()

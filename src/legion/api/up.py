@@ -54,6 +54,7 @@ def up(
     default_artifact_root: str | None = None,
     data: str | PathLike[str] | None = None,
     allowed_hosts: Sequence[str] = (),
+    memory: str | None = DEFAULTS.memory,
     ready_timeout: float = 600.0,
     progress: Progress = LOGGED,
 ) -> Stack:
@@ -64,7 +65,8 @@ def up(
     artifacts are stored, `s3://…` for a team; a folder under `data` by default. `serve_artifacts`: MLflow passes
     artifacts on; if not, clients read and write them directly, those of new experiments under
     `default_artifact_root`. `data`: folder of what is kept on this machine. `allowed_hosts`: further host names that
-    MLflow answers to, such as a proxy's. `ready_timeout`: seconds to wait until both answer. `progress` receives the
+    MLflow answers to, such as a proxy's. `memory`: what the gateway's requests and answers may take, such as `512MiB`;
+    a quarter of what there is by default. `ready_timeout`: seconds to wait until both answer. `progress` receives the
     lines of their logs, in another thread.
 
     Raises what stopped it, with its message: UsageError, RefusedError, or OutsideError.
@@ -79,6 +81,7 @@ def up(
         default_artifact_root=default_artifact_root,
         data=path_of(data),
         allowed_hosts=tuple(allowed_hosts),
+        memory=memory,
     )
     return Stack(wished, ready_timeout, progress)
 
@@ -90,6 +93,8 @@ def _arguments(wished: StackSettings) -> list[str]:
         options.append(f"--default-artifact-root={wished.default_artifact_root}")
     if wished.data is not None:
         options.append(f"--data={wished.data}")
+    if wished.memory is not None:
+        options.append(f"--memory={wished.memory}")
     return ["up", "--json", *options, *(f"--allowed-host={host}" for host in wished.allowed_hosts)]
 
 

@@ -74,6 +74,11 @@ class _Log(TerminalProgress):
     metavar="NAME",
     help="Another host name that MLflow answers to, such as a proxy's. Repeatable.",
 )
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory for the gateway's requests and answers, such as 512MiB. Default: a quarter of what there is.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON once both are up.")
 @click.help_option("--help")
 def up(no_serve_artifacts: bool, as_json: bool, **settings: Any) -> None:

@@ -23,7 +23,8 @@ def _limits(root: Path) -> Iterator[int]:
     except OSError:
         return
     for group in groups:
-        number, controllers, path = group.split(":", 2)
+        number, _, rest = group.partition(":")
+        controllers, _, path = rest.partition(":")
         if number == "0":
             folder, name = root / "sys/fs/cgroup", "memory.max"
         elif "memory" in controllers.split(","):

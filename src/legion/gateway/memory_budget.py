@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# How often a body is there at most: a second time while it is put together or inflated, or is on its way to a worker.
+COPIES = 2
+
 
 class MemoryBudget:
     """`limit` in bytes; `held` is what is counted now. For one thread: the event loop's."""

@@ -37,7 +37,7 @@ _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LEGION_ADMIN
 class Wish(msgspec.Struct, frozen=True):
     """What was asked for. Ports are real ones (not 0); `data` is the folder for what is kept on this machine.
 
-    `state` is where the gateway keeps its deployments and its token.
+    `state` is where the gateway keeps its deployments and its token, `memory` its option of that name.
     """
 
     host: str
@@ -50,6 +50,7 @@ class Wish(msgspec.Struct, frozen=True):
     serve_artifacts: bool = True
     default_artifact_root: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    memory: str | None = None
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -133,6 +134,7 @@ def plan(wish: Wish, environ: Mapping[str, str]) -> Plan:
         (
             *(sys.executable, "-P", "-m", "legion.cli.main", "serve", "--admin"),
             *("--host", wish.host, "--port", str(wish.gateway_port), "--state", str(wish.state)),
+            *(() if wish.memory is None else ("--memory", wish.memory)),
         ),
         {**kept, "MLFLOW_TRACKING_URI": tracking_uri, "LEGION_STATE": str(wish.state), "PYTHONUNBUFFERED": "1"},
         gateway_url + "/health",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import msgspec
+import uvloop
 from stub_server import StubServer
 
 from legion import wire
@@ -25,6 +27,7 @@ from legion.gateway.http.app import Gateway
 from legion.gateway.http.connections import Connections
 from legion.gateway.http.fast_path import protocol_for
 from legion.gateway.limits import MIB, Limits
+from legion.gateway.management.admin import Admin
 from legion.gateway.management.endpoints import Management
 from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.open_inference.grpc_messages import SERVICE, message
@@ -68,7 +71,9 @@ class StubGateway:
         declaration = Declaration("wine", (VariantDeclaration("champion", "wine.zip"),), limits=self.limits)
         deployment = self.deployment = Deployment(declaration, settings, {})
         deployment.observers = (*deployment.observers, self.seen.append)
-        self.gateway.control = Management(lambda: [deployment], self.connections, self.budget).app()
+        fleet: Any = SimpleNamespace(deployments={"wine": deployment})
+        admin = Admin(fleet, "token", "127.0.0.1").app()
+        self.gateway.control = Management(lambda: [deployment], self.connections, self.budget, admin).app()
         if answers:
             deployment.variants[0].deliver(
                 Delivery(1, "1", wire.Plan("wine", "1", "/nowhere", "gppi"), "/nowhere/python")
@@ -85,7 +90,7 @@ class StubGateway:
         )
         stopped = asyncio.Event()
         serving = asyncio.create_task(self.grpc.run(stopped, 0))
-        self.http = StubServer(self.gateway, self.connections, protocol_for(self.gateway, self.connections))  # type: ignore[arg-type]
+        self.http = StubServer(self.gateway, self.connections, protocol_for(self.gateway, self.connections))
         try:
             async with self.http.listening():
                 yield self
@@ -117,6 +122,11 @@ class StubGateway:
 
 def _quiet(*_: object) -> None:
     """Nobody has to hear of it."""
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end in the loop that the gateway has; it has 30 s."""
+    uvloop.run(asyncio.wait_for(scenario, 30))
 
 
 @contextlib.asynccontextmanager
@@ -151,13 +161,18 @@ async def chunked(
 
 async def _http(stub: StubGateway, pieces: list[bytes], rest: Awaitable[Any] | None) -> Outcome:
     caller = await stub.http.connect()
+    answering = asyncio.ensure_future(caller.answer())
     for place, piece in enumerate(pieces):
-        received = stub.http.received
         if rest is not None and place == len(pieces) - 1:
-            await rest
+            # Whoever is refused before sends no more.
+            await asyncio.wait((answering, asyncio.ensure_future(rest)), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                break
+        least = stub.http.received + len(piece)
         caller.send(piece)
-        await stub.http.until(lambda it, least=received + min(len(piece), 1): it.received >= least)  # type: ignore[misc]
-    answer = await caller.answer()
+        while stub.http.received < least and not answering.done():
+            await asyncio.sleep(0)
+    answer = await answering
     await caller.leave()
     return Outcome({answer.status}, answer.headers.get("retry-after"))
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
-from stub_gateway import DOORS, Door, StubGateway, serving
+from stub_gateway import DOORS, Door, StubGateway, run, serving
 
 from legion.gateway.limits import MIB
 
@@ -16,13 +14,6 @@ from legion.gateway.limits import MIB
 def door(request: pytest.FixtureRequest) -> Door:
     """Each way in."""
     return DOORS[request.param]
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end; it has 30 s."""
-    import uvloop
-
-    uvloop.run(asyncio.wait_for(scenario, 30))
 
 
 async def answered(stub: StubGateway, door: Door, body: bytes = b"1") -> set[int]:

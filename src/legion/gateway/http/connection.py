@@ -14,7 +14,9 @@ from legion.gateway.http.refusal import Refusal
 from legion.gateway.http.timeouts import Phase, Sample, Stopwatch
 from legion.gateway.protocols.mlflow import MLFLOW
 
-STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+Headers = list[tuple[bytes, bytes]]
+
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 # The parser itself sets no bound to a head, nor to what comes between two pieces of a body.
 _MAX_HEAD = 64 * 1024
@@ -172,14 +174,18 @@ class Connection(HttpToolsProtocol):
         elif cycle is None or (cycle.response_complete and not self._held):
             self._write_refusal(refusal)
 
+    def _write(self, status: int, headers: Headers, body: bytes, *, keep_alive: bool) -> None:
+        """Write a whole answer past uvicorn."""
+        lines = [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
+        if not keep_alive:
+            lines.append(b"connection: close")
+        self.transport.write(b"\r\n".join((_STATUS_LINES[status], *lines, b"", body)))
+
     def _write_refusal(self, refusal: Refusal | None) -> None:
         if refusal is not None:
             body = refusal.body(MLFLOW)
-            parts = [STATUS_LINES[refusal.status]]
-            for name, value in (*self.server_state.default_headers, *refusal.headers):
-                parts += (name, b": ", value, b"\r\n")
-            parts += (b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body), body)
-            self.transport.write(b"".join(parts))
+            length = b"content-length", b"%d" % len(body)
+            self._write(refusal.status, [*refusal.headers, length], body, keep_alive=False)
         self.transport.close()
 
     # Waiting

@@ -18,7 +18,7 @@ from legion.gateway.deployments.routes import Route
 from legion.gateway.dispatch.pending import Left, Pending, Receive, Unanswered
 from legion.gateway.http import compression
 from legion.gateway.http.refusal import PASSING, Refusal, no_room, too_large
-from legion.gateway.memory_budget import MemoryBudget
+from legion.gateway.memory_budget import COPIES, MemoryBudget
 
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
@@ -28,7 +28,7 @@ _JSON = (b"content-type", b"application/json")
 _RETRY = (b"retry-after", b"1")
 _READ = frozenset({b"content-type", b"content-length", b"content-encoding", b"x-request-id", b"request-id"})
 # Made ids are unique to this process and count up.
-_PREFIX = secrets.token_hex(6).encode()
+_PREFIX = secrets.token_hex(6).encode() + b"-"
 _count = itertools.count()
 
 
@@ -93,7 +93,7 @@ class Exchange:
         if self.protocol.binary_header is not None or self.protocol.compresses:
             self._read_own_headers()
         if not self.request_id or len(self.request_id) > 128:
-            self.request_id = b"%b-%x" % (_PREFIX, next(_count))
+            self.request_id = _PREFIX + b"%x" % next(_count)
 
     def _read_own_headers(self) -> None:
         """Where a body's JSON ends and its binary data begins; whether the caller accepts gzip."""
@@ -126,11 +126,11 @@ class Exchange:
         """The gate, which nothing is queued without: count `size` bytes in all for the body. Raises Refusal."""
         if self.encoding is not None:
             raise Refusal(415, f"the content encoding {self.encoding!r} is not read here; send the body as it is")
-        limit = self.deployment.limits.max_body
-        if size > limit or not self.budget.take(size - self.held):
-            limit = min(limit, self.budget.limit)
+        held = COPIES * size
+        if size > self.deployment.limits.max_body or not self.budget.take(held - self.held):
+            limit = min(self.deployment.limits.max_body, self.budget.limit // COPIES)
             raise too_large(limit) if size > limit else no_room()
-        self.held = size
+        self.held = held
 
     def submit(self, body: bytes, receive: Receive | None) -> Pending:
         """Choose a release and queue the body, in one go: no swap comes between. Raises Refusal or Unanswered."""
@@ -139,16 +139,14 @@ class Exchange:
         if choice is None:
             raise Refusal(503, f"{self.deployment.name} has no version to answer with yet; try again in a moment")
         call = wire.Call(self.protocol.codec, body, self.content_type)
-        self.pending = choice.release.pool.submit(call, receive, self.deadline)
-        return self.pending
+        self.pending = pending = choice.release.pool.submit(call, receive, self.began + self.deployment.limits.timeout)
+        return pending
 
     def close(self) -> None:
         """Its answer is written, or nobody waits for it: count it no longer. A second call does nothing."""
-        self.budget.give(self.held)
-        self.held = 0
-        if self.pending is not None:
-            # Not counted any more, so it must not wait for the garbage collector either.
-            self.pending.call.body = b""
+        if self.held:
+            self.budget.give(self.held)
+            self.held = 0
 
     def answer(self, settled: wire.Reply | BaseException) -> Answer | None:
         """Status, headers and body for a reply or for the reason that there is none; None if the caller left."""
@@ -163,20 +161,23 @@ class Exchange:
             status, headers, body = refusal.status, refusal.headers, refusal.body(self.protocol)
         else:
             raise settled
-        deployment, choice = self.deployment, self.choice
+        deployment, choice, pending = self.deployment, self.choice, self.pending
         if deployment.observers:
-            call = None if self.pending is None else self.pending.call
+            call = None if pending is None else pending.call
             answered = Answered(self.request_id, status, deployment.now() - self.began, choice, call, reply)
             for observe in deployment.observers:
                 observe(answered)
+        if pending is not None:
+            # It is not needed any more, and must not wait for the garbage collector.
+            pending.call.body = b""
         if status == 499:
             return None
-        # The answer takes the place of the request.
-        self.budget.add(len(body) - self.held)
-        self.held = len(body)
-        if reply is None or not reply.stream:
-            self.pending = None
-        headers += (b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id)
+        size = len(body)
+        if size > self.held:
+            # It takes the place of the request.
+            self.budget.add(size - self.held)
+            self.held = size
+        headers += (b"content-length", b"%d" % size), (b"x-request-id", self.request_id)
         if choice is not None:
             headers += choice.release.headers
         return status, headers, body

@@ -13,7 +13,7 @@ from legion.gateway.deployments.routes import Route
 from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http import sse
 from legion.gateway.http.app import Gateway
-from legion.gateway.http.connection import STATUS_LINES, Connection
+from legion.gateway.http.connection import Connection
 from legion.gateway.http.connections import Connections
 from legion.gateway.http.exchange import Exchange
 from legion.gateway.http.refusal import Refusal
@@ -91,9 +91,7 @@ class FastPathConnection(Connection):
             exchange.close()
             return
         status, headers, body = answer
-        lines = [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
-        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        self.transport.write(b"".join((STATUS_LINES[status], b"\r\n".join(lines), body)))
+        self._write(status, headers, body, keep_alive=cycle.keep_alive)
         if self.flow.write_paused:
             self._unread = exchange
         else:
@@ -121,6 +119,6 @@ class FastPathConnection(Connection):
             self._exchange.pending.fail(Left())
 
 
-def protocol_for(gateway: Gateway, connections: Connections) -> type[asyncio.Protocol]:
+def protocol_for(gateway: Gateway, connections: Connections) -> type[FastPathConnection]:
     """The protocol class of this gateway's connections."""
     return type("GatewayConnection", (FastPathConnection,), {"gateway": gateway, "shared": connections})

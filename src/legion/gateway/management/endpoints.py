@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,6 +15,7 @@ from starlette.types import ASGIApp
 
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.http.connections import Connections
+from legion.gateway.http.control_app import control_app, json_response, path_of, sub_router
 from legion.gateway.management import document
 from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.metrics import Metrics
@@ -46,10 +45,6 @@ SwaggerUIBundle({{url: "{document}", dom_id: "#swagger-ui", tryItOutEnabled: tru
 </body>
 </html>
 """
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class Management:
@@ -90,12 +85,12 @@ class Management:
             Route("/healthcheck", self.healthcheck),
             Route("/metrics", self.metrics),
             Mount("/docs/assets", StaticFiles(packages=[_ASSETS])),
-            Mount("/models/{name}", routes=own),
+            Mount("/models/{name}", app=sub_router(own)),
             Route("/v2", inference.server),
             Mount("/v2", app=inference.app()),
             *self._admin,
         ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: self.fault})
+        return control_app(routes, mlflow.error)
 
     @property
     def _default(self) -> Deployment | None:
@@ -116,12 +111,14 @@ class Management:
 
     async def ping(self, request: Request) -> Response:
         """200 once what is served is warm, else 503; 503 again as soon as the server is to end."""
-        return Response("\n", 200 if self._ready(request) else 503, media_type="application/json")
+        ready = self._ready(request)
+        headers = None if ready else {"retry-after": "1"}
+        return Response("\n", 200 if ready else 503, headers, "application/json")
 
     async def healthcheck(self, request: Request) -> Response:
         """The same in Legion's REST."""
         ready = self._ready(request)
-        return _json({"status": ready}, 200 if ready else 503)
+        return json_response({"status": ready}, 200 if ready else 503)
 
     def _ready(self, request: Request) -> bool:
         """Of a model that the path names: whether it answers. Else whether all do; a refused one holds up no other."""
@@ -145,12 +142,12 @@ class Management:
             raise HTTPException(404, "the path must name the model; ask /models/NAME/api/model/info")
         if found[0].release is None:
             raise HTTPException(503, f"{found[0].name} has no version to describe yet; try again in a moment")
-        return _json(document.of_model(found[0], found[0].release))
+        return json_response(document.of_model(found[0], found[0].release))
 
     async def openapi(self, request: Request) -> Response:
         """The server's OpenAPI document, or one model's."""
         found = self._named(request)
-        return _json(document.document(found, self._default))
+        return json_response(document.document(found, self._default))
 
     async def docs(self, request: Request) -> Response:
         """The Swagger page; its assets come from this server."""
@@ -169,14 +166,4 @@ class Management:
         """There is no such model, or no model that is alone."""
         names = ", ".join(deployment.name for deployment in self._deployments())
         remedy = f"use /models/NAME/… with one of {names}" if names else "nothing is deployed yet"
-        raise HTTPException(404, f"no model answers at {request.url.path}; {remedy}")
-
-    async def fault(self, request: Request, error: Exception) -> Response:
-        """404 and 405 in MLflow's error shape."""
-        assert isinstance(error, HTTPException)
-        message = error.detail
-        if error.status_code == 404 and message == "Not Found":
-            message = f"{request.url.path} is not served here; see /docs"
-        response = _json(mlflow.error(error.status_code, message), error.status_code)
-        response.headers.update(error.headers or {})
-        return response
+        raise HTTPException(404, f"no model answers at {path_of(request)}; {remedy}")

@@ -18,11 +18,11 @@ from legion import __version__
 from legion.gateway.deployments.deployment import Deployment
 from legion.gateway.deployments.release import Release
 from legion.gateway.http.connections import Connections
+from legion.gateway.http.control_app import control_app, json_response, small_body
 from legion.gateway.openapi.model_tensors import metadata
+from legion.gateway.protocols.open_inference import OPEN_INFERENCE
 
 _EXTENSIONS = ["binary_tensor_data", "model_repository"]
-
-
 # Bytes of a filter; it has one field.
 _LARGEST = 64 * 1024
 
@@ -51,22 +51,22 @@ class OpenInferenceEndpoints:
             # What can be predicted was taken before it came here.
             *(Route(f"{path}/infer", self.not_inferred, methods=["POST"]) for path in (model, version)),
         ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: _fault})
+        return control_app(routes, OPEN_INFERENCE.error)
 
     async def server(self, request: Request) -> Response:
         """The server's name, version and extensions."""
-        return _json({"name": "legion", "version": __version__, "extensions": _EXTENSIONS})
+        return json_response({"name": "legion", "version": __version__, "extensions": _EXTENSIONS})
 
     async def live(self, request: Request) -> Response:
         """Whether the server answers at all."""
-        return _json({"live": True})
+        return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
         """Whether every model that is served answers, and the server is not about to end."""
         ready = not self._connections.draining and all(
             one.ready for one in self._deployments() if one.releases or one.awaited
         )
-        return _json({"ready": ready}, 200 if ready else 503)
+        return json_response({"ready": ready}, 200 if ready else 503)
 
     async def index(self, request: Request) -> Response:
         """Every model with its version and state; with `{"ready": true}` only those that answer."""
@@ -79,13 +79,13 @@ class OpenInferenceEndpoints:
             reason = next((variant.refused.reason for variant in one.variants if variant.refused), "")
             state = "READY" if one.ready else "UNAVAILABLE"
             found.append({"name": one.name, "version": version, "state": state, "reason": reason})
-        return _json(found)
+        return json_response(found)
 
     async def model(self, request: Request) -> Response:
         """A model's versions, inputs and outputs."""
         deployment, release = self._found(request)
         report = release.pool.report
-        return _json(
+        return json_response(
             {
                 "name": deployment.name,
                 "versions": sorted({version for one in deployment.releases for version in one.versions}),
@@ -97,7 +97,7 @@ class OpenInferenceEndpoints:
     async def model_ready(self, request: Request) -> Response:
         """Whether the model answers."""
         deployment, _ = self._found(request)
-        return _json({"name": deployment.name, "ready": deployment.ready}, 200 if deployment.ready else 503)
+        return json_response({"name": deployment.name, "ready": deployment.ready}, 200 if deployment.ready else 503)
 
     async def not_inferred(self, request: Request) -> Response:
         """There is no such model, or version."""
@@ -118,26 +118,10 @@ class OpenInferenceEndpoints:
 
 async def _filter(request: Request) -> _Filter:
     """What a request for the index asks for. Raises HTTPException."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LARGEST:
-            raise HTTPException(413, f"the body is over the limit of {_LARGEST} bytes; send no more than the filter")
+    body = await small_body(request, _LARGEST)
     try:
         return msgspec.json.decode(body, type=_Filter) if body.strip() else _Filter()
     except (msgspec.DecodeError, RecursionError) as error:
         raise HTTPException(
             400, f'the body is no filter ({str(error)[:200]}); send {{"ready": true}}, or none'
         ) from None
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-async def _fault(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    detail = "there is nothing at this path" if error.detail == "Not Found" else error.detail
-    response = _json({"error": detail}, error.status_code)
-    response.headers.update(error.headers or {})
-    return response

@@ -23,11 +23,14 @@ from legion.gateway.http.app import Gateway
 from legion.gateway.http.exchange import Exchange, Headers
 from legion.gateway.http.offload import Stop, offload
 from legion.gateway.http.refusal import Refusal, no_room
+from legion.gateway.memory_budget import COPIES
 from legion.gateway.open_inference.grpc_messages import SERVICE, message, read
 from legion.gateway.open_inference.grpc_tensors import body_of, response_of, size_of
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 _T = TypeVar("_T")
+# Makes the answer to a message that began to arrive at this time of the loop.
+_Answer: TypeAlias = Callable[[Any, _Context, float], Awaitable[bytes]]
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -75,8 +78,9 @@ class GrpcService:
         self._gateway = gateway
         self._max_body = max_body
         self._timeout = timeout
-        # A message says nothing of its size before it is there. All that arrive at once fit into the budget once more.
-        self._arriving = asyncio.Semaphore(min(_MOST_ARRIVING, max(1, gateway.budget.limit // max_body)))
+        # A message says nothing of its size before it is there. All that arrive at once fit into the budget once more;
+        # gRPC has each a second time while it hands it over.
+        self._arriving = asyncio.Semaphore(min(_MOST_ARRIVING, max(1, gateway.budget.limit // (COPIES * max_body))))
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=_MOST_CALLS,
             options=(
@@ -85,6 +89,8 @@ class GrpcService:
                 ("grpc.so_reuseport", 0),
                 # gRPC sets no bound to what a message becomes; `_message` does.
                 ("grpc.per_message_decompression", 0),
+                # Without it gRPC reads ahead by megabytes of each message that nobody has asked for yet.
+                ("grpc.http2.bdp_probe", 0),
                 # From gRPC 1.65 on; an older one takes no notice.
                 ("grpc.max_allowed_incoming_connections", max_connections),
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE),
@@ -116,36 +122,42 @@ class GrpcService:
         finally:
             await self._server.stop(grace)
 
-    def _call(
-        self, kind: Any, answer: Callable[[Any, _Context, float], Awaitable[bytes]]
-    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def _call(self, kind: Any, answer: _Answer) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method that takes one message of this kind; what it refuses is told by status and sentence."""
 
         async def handle(_: object, context: _Context) -> bytes:
-            began = asyncio.get_running_loop().time()
-            budget = self._gateway.budget
-            size = 0
             try:
-                data = await self._received(kind, context)
-                if not budget.take(len(data)):
-                    raise no_room()
-                size = len(data)
-                request = await self._message(kind, data)
-                # What it was made of is not held any longer.
-                del data
-                return await answer(request, context, began)
+                return await self._answered(kind, answer, context)
             except Refusal as refusal:
-                code = _CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
-                trailers = dict(context.trailing_metadata() or ())
-                if refusal.retry_after is not None:
-                    trailers.setdefault("retry-after", str(refusal.retry_after))
-                await context.abort(code, refusal.message[:_LONGEST], tuple(trailers.items()))
-                raise
-            finally:
-                budget.give(size)
+                # Without its frames, which have the message and would keep it until the garbage is collected.
+                refused = refusal.with_traceback(None)
+                refused.__context__ = None
+            trailers = dict(context.trailing_metadata() or ())
+            if refused.retry_after is not None:
+                trailers.setdefault("retry-after", str(refused.retry_after))
+            code = _CODES.get(refused.status, grpc.StatusCode.INTERNAL)
+            await context.abort(code, refused.message[:_LONGEST], tuple(trailers.items()))
+            raise refused
 
         # The same on the wire as a method of one message, but here the message is only received when it is read.
         return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _answered(self, kind: Any, answer: _Answer, context: _Context) -> bytes:
+        """The answer to a call, whose message is counted until then. Raises Refusal."""
+        began = asyncio.get_running_loop().time()
+        held = 0
+        try:
+            data = await self._received(kind, context)
+            held = self._hold(len(data), held)
+            if data.startswith(_COMPRESSED):
+                data = await self._gateway.inflating.inflate(data, self._max_body, began + self._timeout)
+                held = self._hold(len(data), held)
+            request = await self._parsed(kind, data)
+            # It is counted for what was made of it.
+            del data
+            return await answer(request, context, began)
+        finally:
+            self._gateway.budget.give(held)
 
     async def _received(self, kind: Any, context: _Context) -> bytes:
         """The message of a call. Raises Refusal where it does not come in time, or not at all."""
@@ -158,10 +170,14 @@ class GrpcService:
             raise Refusal(400, f"there is no message; send one {kind.DESCRIPTOR.name}")
         return data
 
-    async def _message(self, kind: Any, data: bytes) -> Any:
-        if data.startswith(_COMPRESSED):
-            deadline = asyncio.get_running_loop().time() + _LONGEST_WORK
-            data = await self._gateway.inflating.inflate(data, self._max_body, deadline)
+    def _hold(self, size: int, held: int) -> int:
+        """Count a message of this size, which has been counted with `held` so far. Raises Refusal."""
+        # A second time for the body that is made of it.
+        if not self._gateway.budget.take(COPIES * size - held):
+            raise no_room()
+        return COPIES * size
+
+    async def _parsed(self, kind: Any, data: bytes) -> Any:
         return await _beside(len(data), lambda stop: read(kind, data))
 
     def _asked(self, method: str, path: Callable[[Any], str], fine: set[int]) -> grpc.RpcMethodHandler[bytes, bytes]:
