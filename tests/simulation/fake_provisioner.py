@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from legion.provisioning_messages import MAX_LINE, Cancel, Delivery, Order, Request
+from legion.provisioning_messages import MAX_LINE, Cancel, Delivery, Order, Reach, Request
 from legion.wire import Plan
 
 _REQUEST = msgspec.json.Decoder(Request).decode
@@ -49,9 +49,14 @@ class FakeProvisioner:
         request = _REQUEST(line)
         if isinstance(request, Order):
             self._orders[request.id] = request
-            self._loop.call_later(_FETCH, self._look, request.id, request.known)
+            self._loop.call_later(_FETCH, self._look_first, request)
         elif isinstance(request, Cancel):
             self._orders.pop(request.id, None)
+
+    def _look_first(self, order: Order) -> None:
+        if order.known == self._shelf.key(order.model):
+            self.write(msgspec.json.encode(Reach(order.id, None)) + b"\n")
+        self._look(order.id, order.known)
 
     def _look(self, number: int, known: str | None) -> None:
         """Bring what the order wants, and look again where it follows."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from mutations import MUTATIONS, Mutation
 from run import failing, shown
 from scenario import draw
 from shrink import shrink
-from world import simulate
+from world import World, simulate
+
+from legion.gateway.deployments.variant import Variant
+from legion.gateway.dispatch.pool import Pool
+from legion.gateway.http.exchange import Exchange
 
 SEEDS = 1000
 # Each fault is found among these; most among the first thirty.
@@ -24,6 +30,14 @@ def test_what_must_hold_holds(first: int) -> None:
 def test_a_fault_that_is_put_back_is_found(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     mutation(monkeypatch)
     assert any(simulate(draw(seed)) for seed in range(ENOUGH))
+
+
+def test_nothing_is_kept_of_a_run() -> None:
+    for seed in range(20):
+        simulate(draw(seed))
+    gc.collect()
+    kept = {type(one).__name__ for one in gc.get_objects() if isinstance(one, World | Variant | Pool | Exchange)}
+    assert not kept
 
 
 def test_a_seed_runs_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:

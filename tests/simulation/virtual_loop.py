@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import heapq
+import itertools
 from asyncio import base_events
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,12 +35,33 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._turns = 0
         self.faults: list[str] = []
         self.set_exception_handler(self._note)
+        # asyncio's own attributes, of which the stubs say nothing.
+        self._due: deque[Any] = getattr(self, "_ready")  # noqa: B009
+        # By time, and then in the order in which they were asked for.
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = itertools.count()
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.faults.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     def time(self) -> float:
         return self.now
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """asyncio's, without its checks: half of a simulation's time is spent on timers."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """asyncio's, without its checks."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._due.append(handle)
+        return handle
 
     def pass_time(self, seconds: float) -> None:
         """Something computes for so long, and nothing else runs meanwhile."""
@@ -48,18 +72,16 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._turns += 1
         if self._turns > _MOST_TURNS:
             raise Stuck("it goes on for ever")
-        # asyncio's own attributes, of which the stubs say nothing.
-        ready, timers, stopping = (getattr(self, f"_{name}") for name in ("ready", "scheduled", "stopping"))
-        while timers and timers[0]._cancelled:
-            heapq.heappop(timers)._scheduled = False
-        if not ready and not stopping:
+        ready, timers = self._due, self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not ready and not getattr(self, "_stopping"):  # noqa: B009
             if not timers:
                 raise Stuck("nothing is left to do, and something is still awaited")
-            self.now = max(self.now, timers[0]._when)
-        while timers and timers[0]._when <= self.now:
-            handle = heapq.heappop(timers)
-            handle._scheduled = False
-            ready.append(handle)
+            self.now = max(self.now, timers[0][0])
+        now = self.now
+        while timers and timers[0][0] <= now:
+            ready.append(heapq.heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:

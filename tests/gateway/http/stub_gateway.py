@@ -107,12 +107,12 @@ class StubGateway:
         while sum(map(len, self.worker.posted)) < calls:
             await asyncio.sleep(0)
 
-    def reply(self, size: int = 0) -> None:
+    def reply(self, size: int = 0, status: int = 200) -> None:
         """Let the worker answer its next call, in the Open Inference Protocol, with a tensor of so many bytes."""
         described = {"name": "y", "datatype": "UINT8", "shape": [size], "parameters": {"binary_data_size": size}}
         head = msgspec.json.encode({"model_name": "wine", "model_version": "1", "outputs": [described]})
         kind = f"application/octet-stream;inference-header-content-length={len(head)}"
-        self.worker.reply(wire.Reply(200, head + bytes(size), kind, rows=1))
+        self.worker.reply(wire.Reply(status, head + bytes(size), kind, rows=1))
 
     async def at_rest(self) -> None:
         """Until nothing is held any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from stub_gateway import PATH, run, serving
 from stub_server import request
 
@@ -63,6 +64,24 @@ def test_answers_that_nobody_reads_do_not_pile_up() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("status", [204, 205, 299, 304, 418, 499, 599])
+def test_an_answer_of_any_status_is_one_answer(status: int) -> None:
+    async def scenario() -> None:
+        async with serving() as stub:
+            caller = await stub.http.connect()
+            for count, replied in enumerate((status, 200)):
+                caller.send(request(b"1", path=PATH))
+                await stub.posted(count + 1)
+                stub.reply(8, replied)
+                answer = await caller.answer()
+                assert answer.status == replied
+                # A client reads no body of such an answer, whatever its length says.
+                assert bool(answer.body) == (replied not in {204, 205, 304})
+            await stub.at_rest()
+
+    run(scenario())
+
+
 def test_a_caller_who_leaves_is_not_answered() -> None:
     async def scenario() -> None:
         async with serving() as stub:
@@ -72,5 +91,6 @@ def test_a_caller_who_leaves_is_not_answered() -> None:
             caller.abort()
             await stub.at_rest()
             assert [seen.status for seen in stub.seen] == [499]
+            stub.reply()
 
     run(scenario())

@@ -11,7 +11,7 @@ from legion.gateway.deployments.choice import Choice
 from legion.gateway.metrics import Meter
 
 
-class Answered(msgspec.Struct, frozen=True, gc=False):
+class Answered(msgspec.Struct, frozen=True):
     """A request and its answer. `seconds` have passed since it arrived.
 
     `choice` and `call` are None where it was refused before it was queued. `reply` is None where the gateway refused it

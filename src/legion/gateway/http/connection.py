@@ -16,7 +16,9 @@ from legion.gateway.protocols.mlflow import MLFLOW
 
 Headers = list[tuple[bytes, bytes]]
 
-_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
+# A model may answer with a status that has no name.
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b" % (status, _PHRASES.get(status, b"")) for status in range(200, 600)}
 
 # The parser itself sets no bound to a head, nor to what comes between two pieces of a body.
 _MAX_HEAD = 64 * 1024

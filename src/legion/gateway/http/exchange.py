@@ -26,6 +26,8 @@ Answer = tuple[int, Headers, bytes]
 _BINARY = "application/octet-stream"
 _JSON = (b"content-type", b"application/json")
 _RETRY = (b"retry-after", b"1")
+# A client would take the body of such an answer for the next answer.
+_BODILESS = frozenset({204, 205, 304})
 _READ = frozenset({b"content-type", b"content-length", b"content-encoding", b"x-request-id", b"request-id"})
 # Made ids are unique to this process and count up.
 _PREFIX = secrets.token_hex(6).encode() + b"-"
@@ -170,7 +172,7 @@ class Exchange:
         if pending is not None:
             # It is not needed any more, and must not wait for the garbage collector.
             pending.call.body = b""
-        if status == 499:
+        if status == 499 and reply is None:
             return None
         size = len(body)
         if size > self.held:
@@ -186,8 +188,11 @@ class Exchange:
         """What the worker replied."""
         status, body = reply.status, reply.body
         headers = [_JSON, self._timing(reply)]
-        if status != 200 and status in PASSING:
-            headers.append(_RETRY)
+        if status != 200:
+            if status in PASSING:
+                headers.append(_RETRY)
+            elif status in _BODILESS:
+                body = b""
         if reply.content_type is not None:
             headers[:1] = _content_headers(reply.content_type)
         if self.gzips and (smaller := compression.deflated(body)) is not None:
