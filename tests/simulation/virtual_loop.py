@@ -12,10 +12,11 @@ import itertools
 from asyncio import base_events
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 # No run needs so many.
@@ -48,7 +49,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         return self.now
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """asyncio's, without its checks: half of a simulation's time is spent on timers."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
@@ -56,7 +57,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         return timer
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """asyncio's, without its checks."""
         handle = asyncio.Handle(callback, args, self, context)
