@@ -40,11 +40,6 @@ class _Job:
         self.items: Any = None
         self.reply: Optional[Reply] = None
 
-    @property
-    def settled(self) -> bool:
-        """Whether the model need not be asked any more."""
-        return self.predicted or self.reply is not None
-
     def refuse(self, error: Exception) -> None:
         """Answer with what went wrong."""
         self.reply = Reply(*self.codec.refuse(error))
@@ -75,7 +70,7 @@ class Answerer:
         """One reply a call, in their order, as they are ready: together those that were predicted together."""
         if not self.merges or self.whole or len(calls) == 1:
             for call in calls:
-                yield [self._answer_one(call)]
+                yield [self.answer_one(call)]
             return
         start, now = perf_counter_ns(), monotonic()
         jobs = [self._read(call, now) for call in calls]
@@ -84,7 +79,7 @@ class Answerer:
         predicted = perf_counter_ns()
         ready: List[Reply] = []
         for job in jobs:
-            if job.settled:
+            if job.predicted or job.reply is not None:
                 ready.append(self._encode(job))
                 continue
             # Unlike the others, or they could not be predicted together.
@@ -95,32 +90,32 @@ class Answerer:
         if ready:
             yield _timed(ready, decoded - start, predicted - decoded, perf_counter_ns() - predicted)
 
-    def _answer_one(self, call: Call) -> Reply:
+    def answer_one(self, call: Call) -> Reply:
+        """The reply to a call that is predicted alone."""
         start = perf_counter_ns()
         job = self._read(call, monotonic())
-        return self._encode(job) if job.settled else self._predict_one(job, perf_counter_ns() - start)
+        return job.reply or self._predict_one(job, perf_counter_ns() - start)
 
     def _read(self, call: Call, now: float) -> _Job:
         job = _Job(call, self.codecs[call.protocol])
         if 0 < call.deadline < now:
             job.reply = _late()
-        elif self.streams is not None:
+            return job
+        if self.streams is not None:
             job.reply = self.streams.begin(call)
-        if job.reply is None and self.whole:
+        if self.whole and job.reply is None:
             job.reply = self._whole(call)
-        elif job.reply is None:
-            self._decode(job)
-        return job
-
-    def _decode(self, job: _Job) -> None:
+        if job.reply is not None:
+            return job
         try:
-            job.request = job.codec.decode(job.call)
+            job.request = job.codec.decode(call)
         except InputError as error:
             job.refuse(error)
         except Exception as error:
             # No body, whatever is in it, ends the worker.
             _logger.exception("a request could not be read")
             job.refuse(InputError(f"the body cannot be read: {error}", kind="syntax"))
+        return job
 
     def _predict_merged(self, jobs: List[_Job]) -> None:
         """Predict those that are alike at once; where that fails, each is left to be predicted alone."""
@@ -177,7 +172,8 @@ class Answerer:
         assert job.request is not None
         try:
             body, content_type = job.codec.encode(job.items, job.request.wanted)
-            _check_size(body)
+            if len(body) > wire.LARGEST_ANSWER:
+                raise _too_large()
             return Reply(200, body, content_type, job.request.table.n)
         except Exception as error:
             return self.failed(error, job.codec)
@@ -204,7 +200,8 @@ class Answerer:
                 raise InputError(
                     "this model's signature is no table; call it by /invocations or by the Open Inference Protocol"
                 )
-            _check_size(body)
+            if len(body) > wire.LARGEST_ANSWER:
+                raise _too_large()
         except BaseException as error:
             _stop_if_asked(error)
             return self.failed(error, codec)
@@ -227,9 +224,8 @@ def _mergeable(job: _Job, first: _Job) -> bool:
     return one is not None and other is not None and one.params is None and alike(one.table, other.table)
 
 
-def _check_size(body: bytes) -> None:
-    if len(body) > wire.LARGEST_ANSWER:
-        raise ValueError(f"the answer is over the limit of {wire.LARGEST_ANSWER} bytes; send fewer rows at a time")
+def _too_large() -> ValueError:
+    return ValueError(f"the answer is over the limit of {wire.LARGEST_ANSWER} bytes; send fewer rows at a time")
 
 
 def _late() -> Reply:

@@ -29,11 +29,14 @@ class Inbox:
         """The next work, without the wish for what was dropped; None when the parent has closed."""
         if self._works:
             self.look()
-        while not self._works:
-            if not self._receive():
-                return None
-        self._current = self._works.popleft()
-        return self._current
+            self._current = self._works.popleft()
+            return self._current
+        while (body := self._channel.receive()) is not None:
+            if not wire.is_map(body):
+                self._current = work = self._decode(body)
+                return work
+            self._hear(body)
+        return None
 
     def forget(self) -> None:
         """The work is done; nothing of it is kept."""
@@ -41,22 +44,18 @@ class Inbox:
 
     def look(self) -> None:
         """Take in what has come, without waiting."""
-        while self._channel.readable() and self._receive():
-            pass
+        while self._channel.readable() and (body := self._channel.receive()) is not None:
+            if wire.is_map(body):
+                self._hear(body)
+            else:
+                self._works.append(self._decode(body))
 
-    def _receive(self) -> bool:
-        body = self._channel.receive()
-        if body is None:
-            return False
-        if not wire.is_map(body):
-            self._works.append(self._decode(body))
-            return True
+    def _hear(self, body: bytearray) -> None:
         notice = self._decode_notice(body)
         if isinstance(notice, wire.Allow):
             self._allow(notice)
         else:
             self._drop(notice.call)
-        return True
 
     def _drop(self, number: int) -> None:
         for work in (self._current, *self._works):

@@ -20,14 +20,14 @@ from pathlib import Path
 from time import monotonic
 from typing import List, Optional
 
-from legion import wire
+from legion import logs, wire
 from legion.errors import LegionError, RefusedError
 from legion.interface.model import StreamingModel
 from legion.worker import proof
 from legion.worker.batch import Answerer
 from legion.worker.channel import Channel
 from legion.worker.inbox import Inbox
-from legion.worker.memory import give_back
+from legion.worker.memory import LARGE, give_back
 from legion.worker.read_only import import_without_writing
 from legion.worker.streams import Streams
 
@@ -45,7 +45,7 @@ def main(argv: List[str]) -> None:
     descriptor, lifeline = int(argv[0]), int(argv[1])
     _die_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    logs.configure("%(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=descriptor))
     first = channel.receive()
     if first is None:
@@ -89,11 +89,10 @@ def _serve(channel: Channel, answerer: Answerer) -> None:
     streams = answerer.streams
     inbox = Inbox(channel, _ignore if streams is None else streams.allow)
     while (work := inbox.next()) is not None:
-        handled = sum([len(call.body) for call in work.calls])
-        handled += _answer(channel, inbox, answerer, work)
-        del work
-        inbox.forget()
-        give_back(handled)
+        if _answer(channel, inbox, answerer, work) >= LARGE:
+            del work
+            inbox.forget()
+            give_back()
         if streams is not None:
             streams.start()
 
@@ -105,27 +104,38 @@ def _ignore(message: wire.Allow) -> None:
 def _answer(channel: Channel, inbox: Inbox, answerer: Answerer, work: wire.Work) -> int:
     """Send the replies as they are made, a few milliseconds' worth in one frame, so that the parent sees progress.
 
-    Returns how many bytes they have in all.
+    Returns how many bytes the calls and the replies have in all.
     """
+    first, calls = work.first, work.calls
+    if len(calls) == 1:
+        reply = answerer.answer_one(calls[0])
+        channel.send(wire.Answers(first, [reply]))
+        return len(calls[0].body) + len(reply.body)
     ready: wire.Replies = []
-    first, size, total, sent = work.first, 0, 0, monotonic()
-    for replies in answerer.replies(work.calls):
-        for reply in replies:
-            if ready and size + len(reply.body) > _FRAME:
-                channel.send(wire.Answers(first, ready))
-                first, ready, size, total = first + len(ready), [], 0, total + size
-            ready.append(reply)
-            size += len(reply.body)
-        if first + len(ready) == work.first + len(work.calls):
+    size, total, sent = 0, sum([len(call.body) for call in calls]), monotonic()
+    for replies in answerer.replies(calls):
+        made = sum([len(reply.body) for reply in replies])
+        total += made
+        if size + made <= _FRAME:
+            ready += replies
+            size += made
+        else:
+            for reply in replies:
+                if ready and size + len(reply.body) > _FRAME:
+                    channel.send(wire.Answers(first, ready))
+                    first, ready, size = first + len(ready), [], 0
+                ready.append(reply)
+                size += len(reply.body)
+        if first + len(ready) == work.first + len(calls):
             break
         if (now := monotonic()) - sent > _TOGETHER:
             channel.send(wire.Answers(first, ready))
-            first, ready, size, total, sent = first + len(ready), [], 0, total + size, now
+            first, ready, size, sent = first + len(ready), [], 0, now
         # Who has left is not worked for.
         inbox.look()
     if ready:
         channel.send(wire.Answers(first, ready))
-    return total + size
+    return total
 
 
 def _die_with_parent(lifeline: int) -> None:

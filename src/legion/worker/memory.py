@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-# Less is not worth the time it takes to look for it.
-_LARGE = 8 * 1024 * 1024
+# Bytes; what is less is not worth the time it takes to look for it.
+LARGE = 8 * 1024 * 1024
 
 
 def _trimming() -> Any:
@@ -20,11 +20,10 @@ def _trimming() -> Any:
 _trim = _trimming()
 
 
-def give_back(handled: int) -> None:
-    """Give free memory back after a batch whose bodies and answers were `handled` bytes in all.
+def give_back() -> None:
+    """Give free memory back; call it after a large batch, when nothing refers to the batch any more.
 
-    Call it when nothing refers to the batch any more. It does nothing after a small batch, nor where the C library
-    has no call for it.
+    It does nothing where the C library has no call for it.
     """
-    if handled >= _LARGE and _trim is not None:
+    if _trim is not None:
         _trim(0)

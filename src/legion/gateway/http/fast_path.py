@@ -1,6 +1,7 @@
 """The short way in: a prediction whose whole request came in one read is queued straight from the parser.
 
-No task, no ASGI messages; all else (larger bodies, slow callers, every other path) goes uvicorn's way.
+No task, no ASGI messages; all else (larger bodies, slow callers, every other path) goes uvicorn's way. A request whose
+head was read before does not even pass the parser.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import asyncio
 from functools import partial
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 from legion.gateway.deployments.routes import Route
 from legion.gateway.dispatch.pending import Left, Unanswered
 from legion.gateway.http import sse
@@ -16,6 +19,7 @@ from legion.gateway.http.app import Gateway
 from legion.gateway.http.connection import Connection
 from legion.gateway.http.connections import Connections
 from legion.gateway.http.exchange import Exchange
+from legion.gateway.http.heads import Head, Heads
 from legion.gateway.http.refusal import Refusal
 from legion.wire import Reply
 
@@ -24,6 +28,7 @@ class FastPathConnection(Connection):
     """A connection with a shorter path to the queue."""
 
     gateway: Gateway
+    heads: Heads
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,8 +46,52 @@ class FastPathConnection(Connection):
             super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._decide()
+        cycle = self.cycle
+        # Between two requests, that is; nothing of the next one is with the parser.
+        between = (
+            cycle is not None
+            and cycle.response_complete
+            and cycle.scope is self.scope
+            and not (cycle.more_body or self._held or self.shared.draining)
+            and self._refusal is None
+            and cycle.keep_alive
+        )
+        if between and (found := self.heads.find(data)) is not None:
+            self._received = self._used = self._received + len(data)
+            self._begin(*found)
+        else:
+            super().data_received(data)
+            if between and self._undecided is not None:
+                self._learn(data)
+        if self._undecided is not None:
+            self._decide()
+
+    def _begin(self, head: Head, body: bytes) -> None:
+        """What the parser and uvicorn would do with such a request."""
+        self.scope = scope = {**head.scope, "server": self.server, "client": self.client, "state": {}}
+        self.cycle = cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.body += body
+        cycle.more_body = False
+        cycle.message_event.set()
+        self._start_asgi_task(cycle, self.app)
+
+    def _learn(self, data: bytes) -> None:
+        """This began with a prediction; if it is one and no more, its head means the same whenever it comes."""
+        cycle = self.cycle
+        if cycle.scope is self.scope and cycle.keep_alive and not (cycle.more_body or cycle.waiting_for_100_continue):
+            self.heads.learn(data, cycle.scope, len(cycle.body))
 
     def _go_on(self) -> None:
         super()._go_on()
@@ -121,4 +170,5 @@ class FastPathConnection(Connection):
 
 def protocol_for(gateway: Gateway, connections: Connections) -> type[FastPathConnection]:
     """The protocol class of this gateway's connections."""
-    return type("GatewayConnection", (FastPathConnection,), {"gateway": gateway, "shared": connections})
+    attributes = {"gateway": gateway, "shared": connections, "heads": Heads()}
+    return type("GatewayConnection", (FastPathConnection,), attributes)
