@@ -80,7 +80,7 @@ class StubServer:
             application, http=Counting, ws="none", lifespan="off", access_log=False, log_config=None, interface="asgi3"
         )
         self._config.load()
-        self._kind = Counting
+        self.kind: Any = Counting
         self._state = ServerState()
         self.port = 0
         self.application = application
@@ -106,7 +106,7 @@ class StubServer:
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[StubServer]:
         loop = asyncio.get_running_loop()
-        make = lambda: self._kind(self._config, self._state, {}, loop)  # noqa: E731
+        make = lambda: self.kind(self._config, self._state, {}, loop)  # noqa: E731
         server = await loop.create_server(make, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:

@@ -68,7 +68,8 @@ class FastPathConnection(Connection):
 
     def _begin(self, head: Head, body: bytes) -> None:
         """What the parser and uvicorn would do with such a request."""
-        self.scope = scope = {**head.scope, "server": self.server, "client": self.client, "state": {}}
+        scope: Any = {**head.scope, "server": self.server, "client": self.client, "state": {}}
+        self.scope = scope
         self.cycle = cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
