@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
+from virtual_loop import run
 
-import virtual_time
 from legion.gateway.memory_budget import MemoryBudget
 from legion.gateway.metrics import Metrics
 from legion.gateway.supervision import BACKOFF, supervise
@@ -46,7 +46,7 @@ def started(fail: Callable[[], Awaitable[None]], count: int, *, lasting: float =
         await done.wait()
         await end(task)
 
-    virtual_time.run(scenario())
+    run(scenario)
     return times
 
 
@@ -114,4 +114,4 @@ def test_its_owner_ends_it_at_once_while_it_runs_and_while_it_pauses(caplog: pyt
         await end(pausing)
         assert failures("quiet probe") == 1.0
 
-    virtual_time.run(scenario())
+    run(scenario)

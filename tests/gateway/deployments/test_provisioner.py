@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import pytest
+from virtual_loop import run
 
-import virtual_time
 from legion.gateway.deployments.provisioner import Provisioner
 from legion.provisioning_messages import (
     MAX_LINE,
@@ -115,7 +115,7 @@ def simulate(world: World, scenario: Callable[[World], object], seconds: float =
         await world.provisioner.stop()
         assert world.provisioner.pid is None
 
-    virtual_time.run(main())
+    run(main)
     return world
 
 

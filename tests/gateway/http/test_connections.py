@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-import virtual_time
+from virtual_loop import run
+
 from legion.gateway.http.connections import Connections
 
 
@@ -47,4 +48,4 @@ def test_each_is_examined_once_a_second_and_none_that_has_ended() -> None:
         assert connections.meter.open == 1
         assert sorted(connection.seen for connection in all_of_them) == [[]] * 999 + [[1.0, 2.0, 3.0]]
 
-    virtual_time.run(scenario())
+    run(scenario)

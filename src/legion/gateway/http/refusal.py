@@ -28,7 +28,7 @@ class Refusal(Exception):
         if isinstance(error, cls):
             return error
         if isinstance(error, QueueFull):
-            return cls(429, f"{limits.queue} requests are waiting already; try again in a moment", error.retry_after)
+            return cls(429, f"too many requests are waiting; try again in {error.retry_after} s", error.retry_after)
         if isinstance(error, TooLate):
             return cls(504, f"the model did not answer within {limits.timeout:g} s", error.retry_after)
         assert isinstance(error, Crashed)
