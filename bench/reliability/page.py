@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Sequence
 
 from demands import Section, Table
@@ -16,8 +17,9 @@ server, gateways and workers as processes) on one machine over loopback, and end
 _HOW = """\
 ## Proving it again
 
-    make reliability                                          # everything, about half an hour
-    python bench/reliability/run.py --only swaps --quick      # one proof; in its short form, which writes nothing
+    make reliability                                          # everything, about an hour
+    python bench/reliability/run.py --only swaps --write      # one proof, renewed on this page
+    python bench/reliability/run.py --only swaps --quick      # in its short form, which writes nothing
 
 PostgreSQL must be installed (`apt install postgresql`); the S3 server, rclone, comes with the Python packages for
 development. The memory figures need Linux.
@@ -44,11 +46,30 @@ def markdown(sections: Sequence[Section], machine: dict[str, str], day: datetime
     )
 
 
+def renewed(page: str, sections: Iterable[Section], day: datetime.date) -> str:
+    """The page with these proofs in place of what it said of them; one that it did not have comes last."""
+    head, *blocks = re.split(r"(?m)^(?=## )", page)
+    known = {block.partition("\n")[0].removeprefix("## "): block for block in blocks}
+    ends = {title: known.pop(title) for title in ("The machine", "Proving it again")}
+    for section in sections:
+        known[section.title] = f"{_section(section)}\nMeasured again on {day.isoformat()}.\n\n"
+    rows = [(title, row) for title, block in known.items() for row in re.findall(r"(?m)^\| (.*) \|$", block)]
+    judged = [(title, *re.split(r"(?<!\\\\) \| ", row)) for title, row in rows if row.endswith(("| met", "| missed"))]
+    missed = [f"{title}: {what}" for title, what, *_, verdict in judged if verdict == "missed"]
+    said = _said(len(judged), missed)
+    head = re.sub(r"(?m)^\d+ of \d+ demands are met.*$", lambda _: f"{said[:1].upper()}{said[1:]}.", head)
+    return head + "".join([*known.values(), *ends.values()])
+
+
 def verdict(sections: Iterable[Section]) -> str:
     """How many demands are met, and which are not."""
     demands = [(section, demand) for section in sections for demand in section.demands]
     missed = [f"{section.title}: {demand.what}" for section, demand in demands if not demand.met]
-    said = f"{len(demands) - len(missed)} of {len(demands)} demands are met"
+    return _said(len(demands), missed)
+
+
+def _said(count: int, missed: Sequence[str]) -> str:
+    said = f"{count - len(missed)} of {count} demands are met"
     return f"{said}; missed: {', '.join(missed)}" if missed else said
 
 

@@ -60,7 +60,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Prove that Legion holds under load and faults.")
     parser.add_argument("--only", action="append", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
     parser.add_argument("--quick", action="store_true", help="the short form of each proof; nothing is written")
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="with --only: renew these proofs on the page")
+    options = parser.parse_args()
+    if options.write and (options.quick or not options.only):
+        parser.error("--write renews single proofs in full; give --only, and leave out --quick")
+    return options
 
 
 def main() -> int:
@@ -75,9 +79,14 @@ def main() -> int:
         print(f"{page.text(section)}\n  {time.monotonic() - began:.0f} s\n", flush=True)
         sections.append(section)
     print(page.verdict(sections))
-    if not options.quick and not options.only:
+    today = datetime.datetime.now(datetime.UTC).date()
+    if options.write or not (options.quick or options.only):
+        if options.write:
+            written = page.renewed(PAGE.read_text(), sections, today)
+        else:
+            written = page.markdown(sections, machine.describe(), today)
         with new_file(PAGE) as file:
-            file.write(page.markdown(sections, machine.describe(), datetime.datetime.now(datetime.UTC).date()).encode())
+            file.write(written.encode())
         print(f"written to {PAGE.relative_to(ROOT)}")
     return 0 if all(section.met for section in sections) else 1
 

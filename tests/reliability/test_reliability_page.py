@@ -49,6 +49,18 @@ def test_the_page_says_what_was_missed() -> None:
     assert "Moves: MISSED" in page.text(section(MISSED))
 
 
+def test_a_proof_is_renewed_on_the_page() -> None:
+    other = Section("Others", (MET, at_most("a|b", 3.0, 2.0, "s")))
+    whole = page.markdown([section(MET, MISSED), other], {"CPU": "One"}, datetime.date(2026, 1, 2))
+    again = page.renewed(whole, [section(MET), Section("Third", (MET,))], datetime.date(2026, 3, 4))
+    assert "3 of 4 demands are met; missed: Others: a\\|b." in again
+    assert "stale answers" not in again
+    titles = [line[3:] for line in again.splitlines() if line.startswith("## ")]
+    assert titles == ["Moves", "Others", "Third", "The machine", "Proving it again"]
+    assert again.count("Measured again on 2026-03-04.") == 2
+    assert page.renewed(again, [], datetime.date(2026, 3, 5)) == again
+
+
 MOVES = [Move(1, "before", 0.0, 0.0, 10.0), Move(2, "new", 10.0, 12.0, 20.0), Move(1, "back", 20.0, 20.5, 30.0)]
 
 
