@@ -127,7 +127,11 @@ DIFFERENCES = (
     Difference(
         "datetime-out-of-range",
         STRICTER,
-        _across("datetime_columns", _ARRAY, "day-early day-late text-integer"),
+        (
+            *_across("datetime_columns", _ARRAY, "day-early day-late text-integer"),
+            # Of 2^63 nanoseconds MLflow makes a missing value.
+            "datetime_columns/records-optional/64-bits",
+        ),
     ),
     Difference(
         "list-for-a-value",
