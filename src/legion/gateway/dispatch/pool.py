@@ -193,8 +193,15 @@ class Pool:
         # Those who were answered now may call again at once, and are waited for a little: else callers fall into two
         # groups, each of which waits for the other's batches.
         slot.expects = min(self._pace.size, calls + len(self._backlog.waiting))
-        slot.linger = self._loop.call_later(self._pace.linger, self._linger_over, slot)
+        # Their answers are written in the loop's next turn, which may take as long; the time counts from then on.
+        slot.linger = self._loop.call_soon(self._linger, slot, 1)
         self._flush()
+
+    def _linger(self, slot: Slot, turns: int) -> None:
+        if turns:
+            slot.linger = self._loop.call_soon(self._linger, slot, turns - 1)
+        else:
+            slot.linger = self._loop.call_later(self._pace.linger, self._linger_over, slot)
 
     def _linger_over(self, slot: Slot) -> None:
         slot.expects = 0

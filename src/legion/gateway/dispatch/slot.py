@@ -31,7 +31,7 @@ class Slot:
         self.worker: Worker | None = None
         self.timeout = timeout
         self.expects = 0
-        self.linger: asyncio.TimerHandle | None = None
+        self.linger: asyncio.Handle | None = None
         self.since = 0.0
         self._now = now
         self._merges = False
