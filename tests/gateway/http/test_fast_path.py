@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import pytest
-from stub_gateway import PATH, run, serving
-from stub_server import request
+from stub_gateway import PATH, StubGateway, run, serving
+from stub_server import Caller, request
 
 from legion.gateway.limits import MIB
 
 LARGE = 8 * MIB
 
 
+async def slow_caller(stub: StubGateway) -> Caller:
+    """One who has not taken the large answer to its request."""
+    caller = await stub.http.connect(small_buffer=True)
+    caller.send(request(b"1", path=PATH))
+    await stub.posted()
+    stub.reply(LARGE)
+    await stub.http.until(lambda it: it.buffered)
+    return caller
+
+
 def test_a_large_answer_is_held_until_its_caller_has_taken_it() -> None:
     async def scenario() -> None:
         async with serving() as stub:
-            caller = await stub.http.connect(small_buffer=True)
-            caller.send(request(b"1", path=PATH))
-            await stub.posted()
-            stub.reply(LARGE)
-            await stub.http.until(lambda it: it.buffered)
+            caller = await slow_caller(stub)
             assert stub.budget.held > LARGE
             assert len((await caller.answer()).body) > LARGE
             await stub.at_rest()
@@ -29,11 +35,7 @@ def test_a_large_answer_is_held_until_its_caller_has_taken_it() -> None:
 def test_it_is_held_no_longer_when_its_caller_leaves() -> None:
     async def scenario() -> None:
         async with serving() as stub:
-            caller = await stub.http.connect(small_buffer=True)
-            caller.send(request(b"1", path=PATH))
-            await stub.posted()
-            stub.reply(LARGE)
-            await stub.http.until(lambda it: it.buffered)
+            caller = await slow_caller(stub)
             caller.abort()
             await stub.at_rest()
 
@@ -43,11 +45,7 @@ def test_it_is_held_no_longer_when_its_caller_leaves() -> None:
 def test_answers_that_nobody_reads_do_not_pile_up() -> None:
     async def scenario() -> None:
         async with serving() as stub:
-            caller = await stub.http.connect(small_buffer=True)
-            caller.send(request(b"1", path=PATH))
-            await stub.posted()
-            stub.reply(LARGE)
-            await stub.http.until(lambda it: it.buffered)
+            caller = await slow_caller(stub)
             for count in range(20):
                 caller.send(request(b"%d" % count, path=PATH))
             for _ in range(20):

@@ -91,6 +91,18 @@ async def ask(stub: StubGateway, caller: Caller, pieces: list[bytes], count: int
     return int((await caller.answer()).status)
 
 
+WHOLE = request(b"12345", path=PATH)
+
+
+async def known_caller(stub: StubGateway) -> Caller:
+    """One whose three requests have been answered, so that the head of the next is known."""
+    caller = await stub.http.connect()
+    for count in range(1, 4):
+        assert await ask(stub, caller, [WHOLE], count) == 200
+    assert stub.http.kind.heads.find(WHOLE)
+    return caller
+
+
 def test_what_follows_known_heads_is_read_as_ever() -> None:
     async def scenario() -> None:
         async with serving() as stub:
@@ -118,13 +130,9 @@ def test_what_follows_known_heads_is_read_as_ever() -> None:
 def test_two_in_one_piece_are_both_answered_in_their_order() -> None:
     async def scenario() -> None:
         async with serving() as stub:
-            caller = await stub.http.connect()
-            whole = request(b"12345", path=PATH)
-            for count in range(1, 4):
-                assert await ask(stub, caller, [whole], count) == 200
-            assert stub.http.kind.heads.find(whole)
-            caller.send(whole + request(b"2", path=PATH))
-            caller.send(whole)
+            caller = await known_caller(stub)
+            caller.send(WHOLE + request(b"2", path=PATH))
+            caller.send(WHOLE)
             for count in range(4, 7):
                 await stub.posted(count)
                 stub.reply()
@@ -137,16 +145,12 @@ def test_two_in_one_piece_are_both_answered_in_their_order() -> None:
 def test_a_known_head_of_a_model_that_is_gone_is_not_found() -> None:
     async def scenario() -> None:
         async with serving() as stub:
-            caller = await stub.http.connect()
-            whole = request(b"12345", path=PATH)
-            for count in range(1, 4):
-                assert await ask(stub, caller, [whole], count) == 200
-            assert stub.http.kind.heads.find(whole)
+            caller = await known_caller(stub)
             stub.routes.unmount(stub.deployment)
-            caller.send(whole)
+            caller.send(WHOLE)
             assert (await caller.answer()).status == 404
             stub.routes.mount(stub.deployment)
-            assert await ask(stub, caller, [whole], 4) == 200
+            assert await ask(stub, caller, [WHOLE], 4) == 200
 
     run(scenario())
 
@@ -154,13 +158,9 @@ def test_a_known_head_of_a_model_that_is_gone_is_not_found() -> None:
 def test_while_it_drains_a_known_head_gets_the_last_answer_of_its_connection() -> None:
     async def scenario() -> None:
         async with serving() as stub:
-            caller = await stub.http.connect()
-            whole = request(b"12345", path=PATH)
-            for count in range(1, 4):
-                assert await ask(stub, caller, [whole], count) == 200
-            assert stub.http.kind.heads.find(whole)
+            caller = await known_caller(stub)
             stub.connections.draining = True
-            caller.send(whole)
+            caller.send(WHOLE)
             await stub.posted(4)
             stub.reply()
             assert (await caller.answer()).headers["connection"] == "close"
